@@ -1,0 +1,139 @@
+"""The one decoder: Llama, SmolLM2, Qwen2, Qwen2.5 and Qwen3 (dense) are settings of it.
+
+Learner, prefill and decoding run the same `block`; they differ in the `attend` they pass, which sees
+the rotated queries, keys and values of a layer. Mixtures of experts and vision live in other files.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.models import rotary
+from jaxrl.models.spec import Spec, stack
+from jaxrl.ops import attention
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Sizes and switches of one checkpoint. Letters as in the README."""
+
+    V: int  # vocabulary
+    D: int  # model width
+    L: int  # layers
+    H: int  # query heads
+    K: int  # key and value heads
+    N: int  # head dimension
+    F: int  # feed-forward width
+    rope_theta: float = 10000.0
+    rope_scaling: tuple[tuple[str, object], ...] | None = (
+        None  # sorted items of the checkpoint's dict
+    )
+    norm_eps: float = 1e-5
+    tied: bool = True  # the head is the embedding
+    qkv_bias: bool = False  # Qwen2
+    qk_norm: bool = False  # Qwen3
+    context: int = 8192  # positions the checkpoint was made for
+
+
+def specs(c):
+    """The parameter tree as specs; layers are stacked."""
+    tree = {
+        "embed": Spec((c.V, c.D), ("vocab", "embed"), "embed"),
+        "layers": stack(_layer_specs(c), c.L),
+        "norm": Spec((c.D,), ("embed",), "ones"),
+    }
+    return tree if c.tied else tree | {"head": Spec((c.V, c.D), ("vocab", "embed"), "embed")}
+
+
+def _layer_specs(c):
+    heads, kv = ("heads", "head_dim"), ("kv_heads", "head_dim")
+    tree = {
+        "attn_norm": Spec((c.D,), ("embed",), "ones"),
+        "q": Spec((c.D, c.H, c.N), ("embed", *heads)),
+        "k": Spec((c.D, c.K, c.N), ("embed", *kv)),
+        "v": Spec((c.D, c.K, c.N), ("embed", *kv)),
+        "o": Spec((c.H, c.N, c.D), (*heads, "embed"), fan_in=2),
+        "mlp_norm": Spec((c.D,), ("embed",), "ones"),
+        "gate": Spec((c.D, c.F), ("embed", "mlp")),
+        "up": Spec((c.D, c.F), ("embed", "mlp")),
+        "down": Spec((c.F, c.D), ("mlp", "embed")),
+    }
+    if c.qkv_bias:
+        tree["q_bias"] = Spec((c.H, c.N), heads, "zeros")
+        tree["k_bias"] = Spec((c.K, c.N), kv, "zeros")
+        tree["v_bias"] = Spec((c.K, c.N), kv, "zeros")
+    if c.qk_norm:
+        tree["q_norm"] = Spec((c.N,), ("head_dim",), "ones")
+        tree["k_norm"] = Spec((c.N,), ("head_dim",), "ones")
+    return tree
+
+
+def forward(params, tokens, position, lo, hi, c, *, remat="none"):
+    """Hidden states after the last norm [N, W, D] of forest rows; all arguments [N, W] int32."""
+    forest = attention.Forest(lo, hi)
+    attend = lambda q, k, v, _: (attention.forest(q, k, v, forest), None)
+    x, _ = blocks(params, tokens, position, attend, None, c, remat=remat)
+    return rms_norm(x, params["norm"], c)
+
+
+def blocks(params, tokens, position, attend, cache, c, *, remat="none"):
+    """All layers without the last norm. attend(q, k, v, cache of the layer) -> (y, what to keep of it).
+
+    params["layers"] may be stacked (scanned) or a list of layers (unrolled); `cache` and the kept
+    values follow the same form.
+    """
+    x_BTD = params["embed"][tokens]
+    angles = rotary.angles(position, c)
+    layer = lambda x, p_cache: block(p_cache[0], x, angles, attend, p_cache[1], c)
+    if isinstance(params["layers"], list):
+        kept = []
+        for p, one in zip(params["layers"], cache or [None] * c.L, strict=True):
+            x_BTD, keep = layer(x_BTD, (p, one))
+            kept.append(keep)
+        return x_BTD, kept
+    return jax.lax.scan(REMAT[remat](layer), x_BTD, (params["layers"], cache))
+
+
+def block(p, x_BTD, angles, attend, cache, c):
+    """Attention and gated feed-forward, each behind a norm and added to the stream."""
+    q, k, v = _project(p, rms_norm(x_BTD, p["attn_norm"], c), angles, c)
+    y_BTHN, kept = attend(q, k, v, cache)
+    x_BTD = x_BTD + jnp.einsum("bthn,hnd->btd", y_BTHN, p["o"])
+    h_BTD = rms_norm(x_BTD, p["mlp_norm"], c)
+    h_BTF = jax.nn.silu(h_BTD @ p["gate"]) * (h_BTD @ p["up"])
+    return x_BTD + h_BTF @ p["down"], kept
+
+
+def _project(p, x_BTD, angles, c):
+    q, k, v = (jnp.einsum("btd,dhn->bthn", x_BTD, p[name]) for name in "qkv")
+    if c.qkv_bias:
+        q, k, v = q + p["q_bias"], k + p["k_bias"], v + p["v_bias"]
+    if c.qk_norm:
+        q, k = rms_norm(q, p["q_norm"], c), rms_norm(k, p["k_norm"], c)
+    return rotary.rotate(q, *angles), rotary.rotate(k, *angles), v
+
+
+def rms_norm(x, scale, c):
+    """x / rms(x) · scale over the last axis (arXiv:1910.07467, eq. 4), in f32."""
+    x32 = x.astype(jnp.float32)
+    x32 = x32 * jax.lax.rsqrt(jnp.square(x32).mean(-1, keepdims=True) + c.norm_eps)
+    return (x32 * scale).astype(x.dtype)
+
+
+def head(params):
+    """The output matrix [V, D]."""
+    return params.get("head", params["embed"])
+
+
+def unstack(params, c):
+    """The same parameters with a list of layers in place of the stacked arrays."""
+    layers = [jax.tree.map(lambda x: x[i], params["layers"]) for i in range(c.L)]
+    return params | {"layers": layers}
+
+
+REMAT = {
+    "none": lambda f: f,
+    "dots": lambda f: jax.checkpoint(f, policy=jax.checkpoint_policies.dots_saveable),
+    "block": jax.checkpoint,
+}
