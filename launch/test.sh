@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Set-up and the tests, on a bare machine with Python 3.11 or newer.
+#
+#   bash launch/test.sh                  format, lint, and every test needing no torch and no browser
+#   bash launch/test.sh --peers          the tests against torch, the peer libraries and Chromium
+#   bash launch/test.sh tests/ops -x     further arguments go to pytest
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source launch/environment.sh
+
+select="not peers and not slow"
+if [ "${1:-}" = "--peers" ]; then
+  shift
+  select="peers and not slow"
+fi
+
+install_jaxrl test
+if [ "$select" = "peers and not slow" ]; then
+  install_peers
+else
+  "$python" -m ruff format --check .
+  "$python" -m ruff check .
+fi
+
+# Compiles are the cost of these tests; this cuts them to a third.
+export JAX_DISABLE_MOST_OPTIMIZATIONS="${JAX_DISABLE_MOST_OPTIMIZATIONS:-1}"
+exec "$python" -m pytest -m "$select" "$@"

@@ -1,0 +1,62 @@
+"""Package metadata: what every user needs, and extras for what only some do.
+
+The versions the tests ran on stand in constraints.txt; here are lower bounds.
+"""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+INIT = pathlib.Path(__file__).parent / "jaxrl" / "__init__.py"
+
+CORE = [
+    "absl-py>=2.1",
+    "flax>=0.12",
+    "gguf>=0.17",
+    "grain>=0.2.13",
+    "jax>=0.10",
+    "jinja2>=3.1",
+    "ml-collections>=1.1",
+    "numpy>=2.1",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.2",
+    "rich>=14",
+    "safetensors>=0.6",
+    "sentencepiece>=0.2.1",
+    "tensorboardX>=2.6.4",
+    "tokenizers>=0.22",
+    "transformers>=5",
+]
+TASKS = ["math-verify>=0.8", "reasoning-gym>=0.1.25"]  # environments over kept task libraries
+REPORT = ["matplotlib>=3.10"]  # the curves of report.html
+TEST = [
+    "hypothesis>=6.130",
+    "ipykernel>=7",
+    "nbclient>=0.10",
+    "pytest>=9",
+    "pytest-xdist>=3.8",
+    "ruff>=0.14",
+]
+BENCH = ["accelerate>=1.10", "playwright>=1.50", "torch>=2.8", "trl>=1"]  # peers, never the core
+
+setup(
+    name="jaxrl",
+    version=re.search(r'__version__ = "(.+)"', INIT.read_text())[1],
+    description="Post-training of language-model agents, and of the embedders that serve them.",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["jaxrl", "jaxrl.*"]),
+    package_data={"jaxrl": ["**/*.html", "**/*.css", "**/*.js", "**/*.json", "**/*.jinja"]},
+    install_requires=CORE,
+    extras_require={
+        "tpu": ["jax[tpu]>=0.10"],
+        "gpu": ["jax[cuda13]>=0.10"],
+        "tasks": TASKS,
+        "report": REPORT,
+        "test": TASKS + REPORT + TEST,
+        "bench": BENCH,
+        "dev": TASKS + REPORT + TEST + BENCH,
+    },
+)
