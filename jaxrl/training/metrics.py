@@ -1,0 +1,250 @@
+"""What a run writes down and shows while it trains: metric names, the writer, the progress line.
+
+Knows no jax: values arrive as numbers or scalar arrays, on the one process that writes.
+"""
+
+import contextlib
+import difflib
+import json
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+from tensorboardX import SummaryWriter
+
+# The one place of all metric names: name -> (unit, meaning). Every value is one float an update.
+# A count is of this update alone, never running: the sum over rows is the run's.
+SCHEMA = {
+    "step": ("updates", "updates done before this one; the first row has 0"),
+    "reward/mean": ("reward", "mean over the update's scorable rollouts"),
+    "reward/std": ("reward", "standard deviation over the same rollouts"),
+    "reward/unscorable": ("rollouts", "count whose scorer crashed or ran out of time (NaN)"),
+    "groups/zero_std": ("groups", "count in which every reward is equal: no signal"),
+    "groups/dropped": ("groups", "count left out of the update"),
+    "length/mean": ("tokens", "mean response length, the stop token included"),
+    "length/max": ("tokens", "longest response"),
+    "length/truncated": ("rollouts", "count ended by the length limit"),
+    "policy/loss": ("nats", "the minimized objective, per token in the loss"),
+    "policy/entropy": ("nats", "mean entropy of the policy's next-token law"),
+    "policy/clip_fraction": ("fraction", "tokens whose ratio was clipped"),
+    "policy/kl": ("nats", "KL from the sampling policy to the updated one, per token"),
+    "policy/ref_kl": ("nats", "KL from the policy to the reference, per token"),
+    "sampler/gap_mean": ("nats", "mean |log-prob of sampler − of learner|, same weights and token"),
+    "sampler/gap_max": ("nats", "largest such difference"),
+    "optim/grad_norm": ("norm", "global gradient norm before clipping"),
+    "optim/lr": ("rate", "learning rate"),
+    "optim/skipped": ("updates", "1 if a non-finite gradient made this update a no-op"),
+    "time/sample": ("seconds", "sampling"),
+    "time/score": ("seconds", "scoring"),
+    "time/update": ("seconds", "the train step, its input included"),
+    "time/eval": ("seconds", "held-out evaluation"),
+    "time/checkpoint": ("seconds", "saving that blocked the loop"),
+    "time/total": ("seconds", "the whole update, all of the above included"),
+    "tokens/sampled": ("tokens", "chosen by the policy: rollouts × length/mean"),
+    "tokens/trained": ("tokens", "in the loss"),
+    "tokens/per_second": ("tokens/s", "tokens/sampled over time/total"),
+    "compile/count": ("programs", "count compiled during this update"),
+}
+WINDOW = 20  # updates over which the time left is estimated
+NESTED = "    "
+
+
+class Writer:
+    """Appends a run's records to its directory; with resume_at = s, first drops those of steps ≥ s.
+
+    So the files of a resumed run equal those of an uninterrupted one, the clock's values apart. An
+    evaluation labelled s is of the parameters after s updates, and belongs before update s: a run
+    resumed at s makes it again.
+    """
+
+    def __init__(self, run_dir, resume_at=0):
+        folder = Path(run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            open_ = lambda name: stack.enter_context(_reopen(folder / name, resume_at))
+            self._metrics, self._rollouts = open_("metrics.jsonl"), open_("rollouts.jsonl")
+            self._evals = open_("eval.jsonl")
+            board = SummaryWriter(
+                str(folder / "tensorboard"),
+                purge_step=resume_at,
+                filename_suffix=f".{resume_at}",  # a name holds whole seconds: two could clash
+            )
+            self._board = stack.enter_context(contextlib.closing(board))
+            self._open = stack.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Flushes and closes every file."""
+        self._open.close()
+
+    def update(self, step, metrics):
+        """One row of metrics.jsonl and of TensorBoard. metrics: name in SCHEMA -> scalar."""
+        row = {name: _scalar(name, value) for name, value in metrics.items() if name != "step"}
+        _append(self._metrics, {"step": int(step)} | row)
+        self._chart(row, step)
+
+    def rollouts(self, rows):
+        """Kept samples: {step, task, prompt, reward, advantage, pieces, logp, ended}."""
+        for row in rows:
+            _append(self._rollouts, row)
+
+    def evaluation(self, row):
+        """One evaluated set: {step, name, n, correct, accuracy, low, high, rows}."""
+        _append(self._evals, row)
+        self._chart({f"eval/{row['name']}": row["accuracy"]}, row["step"])
+
+    def _chart(self, values, step):
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._board.add_scalar(name, value, int(step))
+        self._board.flush()
+
+
+class Progress:
+    """The line one watches: a bar in a terminal, one plain flushed line an update anywhere else."""
+
+    def __init__(self, total_steps, console=None):
+        console = console or Console()
+        self._total, self._ends, self._bar = total_steps, deque(maxlen=WINDOW + 1), None
+        self._console = console
+        if console.is_terminal and not console.is_dumb_terminal and not console.is_jupyter:
+            text = TextColumn("{task.description}", markup=False)
+            self._bar = Bar(text, BarColumn(bar_width=None), console=console, expand=True)
+            self._task = self._bar.add_task(f"update 0/{total_steps}", total=total_steps)
+
+    def __enter__(self):
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_):
+        if self._bar:
+            self._bar.stop()
+
+    def update(self, step, metrics):
+        """Shows that update `step` is done, with what it measured."""
+        self._ends.append(time.monotonic())
+        line = _line(step + 1, self._total, metrics, self._left(step + 1))
+        if self._bar:
+            self._bar.update(self._task, completed=step + 1, description=line)
+        else:
+            print(line, file=self._console.file, flush=True)
+
+    def _left(self, done):
+        if len(self._ends) < 2:
+            return None  # the first update compiles: no pace to go by
+        pace = (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
+        return pace * (self._total - done)
+
+
+def read_rows(path):
+    """(JSON objects of a .jsonl file, count of broken lines): a killed run tears its last.
+
+    A missing file is an empty one: a run that has not evaluated yet has no eval.jsonl.
+    """
+    if not Path(path).exists():
+        return [], 0
+    rows, broken = [], 0
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n"):
+        if line:
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                broken += 1
+    return rows, broken
+
+
+def config_lines(config, depth=0):
+    """A nested config as YAML-like (indented key, value) lines; the value of a sub-tree is ""."""
+    lines = []
+    for key, value in config.items():
+        if isinstance(value, Mapping) or hasattr(value, "items"):  # a ConfigDict is no Mapping
+            lines += [(NESTED * depth + str(key), ""), *config_lines(value, depth + 1)]
+        else:
+            lines.append((NESTED * depth + str(key), json.dumps(value, default=str)))
+    return lines
+
+
+def print_config(config, console=None):
+    """Prints the resolved config, coloured in a terminal and plain in a pipe."""
+    console = console or Console()
+    for key, value in config_lines(config):
+        line = Text(f"{key}:", style="cyan").append(f" {value}" if value else "", style="default")
+        console.print(line, soft_wrap=True)
+
+
+def _reopen(path, resume_at):
+    rows, broken = read_rows(path)
+    kept = [row for row in rows if row["step"] < resume_at]
+    if broken or len(kept) < len(rows):
+        fresh = path.with_name(path.name + ".partial")
+        fresh.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        os.replace(fresh, path)  # at no moment is there a half-written file under the name
+    return path.open("a", encoding="utf-8")
+
+
+def _append(file, row):
+    file.write(json.dumps(_nulled(row), allow_nan=False) + "\n")
+    file.flush()
+
+
+def _nulled(x):
+    """NaN and infinities are no JSON; they become null, anywhere in the row."""
+    if isinstance(x, Mapping):
+        return {key: _nulled(value) for key, value in x.items()}
+    if isinstance(x, str) or x is None or isinstance(x, bool | int):
+        return x
+    if hasattr(x, "tolist"):
+        return _nulled(x.tolist())
+    if isinstance(x, list | tuple):
+        return [_nulled(value) for value in x]
+    return float(x) if math.isfinite(x) else None
+
+
+def _scalar(name, value):
+    if name not in SCHEMA:
+        near = difflib.get_close_matches(name, SCHEMA, n=1)
+        hint = f"did you mean {near[0]!r}? If it is new, " if near else ""
+        raise KeyError(
+            f"metric {name!r} is not documented: {hint}add it to training/metrics.SCHEMA"
+        )
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"metric {name!r} must be one number, got {value!r}: reduce it first"
+        ) from None
+
+
+def _line(done, total, metrics, left):
+    show = lambda name, form: format(float(metrics[name]), form) if name in metrics else "–"
+    kl = "policy/ref_kl" if "policy/ref_kl" in metrics else "policy/kl"
+    return "  ".join(
+        [
+            f"update {done:>{len(str(total))}}/{total}",
+            f"reward {show('reward/mean', '.3f')}",
+            f"KL {show(kl, '.4f')}",
+            f"entropy {show('policy/entropy', '.2f')}",
+            f"length {show('length/mean', '.1f')}",
+            f"{show('tokens/per_second', ',.0f')} tok/s",
+            "left –" if left is None else f"left {_clock(left)}",
+        ]
+    )
+
+
+def _clock(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
