@@ -12,7 +12,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted((ROOT / "jaxrl").rglob("*.py"))
 
 RANK = {  # a folder imports smaller ranks and itself
-    "records": 0,
+    "records": -1,  # these two are what crosses folders, so every folder may name them
+    "messages": -1,
     "ops": 0,
     "parallel": 0,
     "chat": 0,
