@@ -15,7 +15,7 @@ from jax import Array
 class Trajectory:
     """What one call of the sampler produced and what became of it. Host arrays (numpy).
 
-    Three masks: `valid` (a real token), `mask` (the policy chose it), and `Rows.mask` (in the loss).
+    Three masks: `valid` (a real token), `mask` (the policy chose it), `Rows.mask` (in the loss).
     """
 
     prompt_tokens: np.ndarray  # [P, T] int32, padded on the left
@@ -23,7 +23,9 @@ class Trajectory:
     tokens: np.ndarray  # [B, R] int32, padded on the right; the stop token is included
     valid: np.ndarray  # [B, R] bool
     mask: np.ndarray  # [B, R] bool
-    logp: np.ndarray  # [B, R] f32: of the law sampled from (temperature, top-k, top-p); 0 where not mask
+    logp: (
+        np.ndarray
+    )  # [B, R] f32: of the law sampled from (temperature, top-k, top-p); 0 where not mask
     full_logp: np.ndarray  # [B, R] f32: of softmax(logits / temperature), nothing cut off
     group: np.ndarray  # [B] int32: row of prompt_tokens that the sample continues
     stopped: np.ndarray  # [B] bool: ended by a stop token or string, not by the length limit

@@ -1,7 +1,7 @@
 """The one decoder: Llama, SmolLM2, Qwen2, Qwen2.5 and Qwen3 (dense) are settings of it.
 
-Learner, prefill and decoding run the same `block`; they differ in the `attend` they pass, which sees
-the rotated queries, keys and values of a layer. Mixtures of experts and vision live in other files.
+Learner, prefill and decoding run the same `block`; they differ in the `attend` they pass, which
+sees a layer's rotated queries, keys and values. Mixtures of experts and vision live elsewhere.
 """
 
 import dataclasses
@@ -78,7 +78,7 @@ def forward(params, tokens, position, lo, hi, c, *, remat="none"):
 
 
 def blocks(params, tokens, position, attend, cache, c, *, remat="none"):
-    """All layers without the last norm. attend(q, k, v, cache of the layer) -> (y, what to keep of it).
+    """All layers without the last norm. attend(q, k, v, cache of the layer) -> (y, what to keep).
 
     params["layers"] may be stacked (scanned) or a list of layers (unrolled); `cache` and the kept
     values follow the same form.

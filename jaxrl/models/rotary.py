@@ -1,4 +1,4 @@
-"""Rotary position embedding (arXiv:2104.09864) and the ways checkpoints stretch it to longer contexts."""
+"""Rotary position embedding (arXiv:2104.09864) and the ways checkpoints stretch it."""
 
 import math
 
@@ -41,7 +41,7 @@ def _llama3(inverse, scaling, c):
 
 
 def _yarn(inverse, scaling, c):
-    """YaRN (arXiv:2309.00071, eq. 17-22): a ramp over dimensions, and a temperature on the angles."""
+    """YaRN (arXiv:2309.00071, eq. 17-22): a ramp over dimensions and a temperature on angles."""
     factor = scaling["factor"]
     original = scaling.get("original_max_position_embeddings") or c.context
     dimension = lambda turns: (

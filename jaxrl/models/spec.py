@@ -12,7 +12,7 @@ import jax.numpy as jnp
 class Spec:
     """Shape, the logical name of each axis (see parallel/rules.py), and the initial value.
 
-    init: "normal" draws with variance 1 / fan_in, "embed" with variance 1 / last axis; "ones"; "zeros".
+    init: "normal" has variance 1 / fan_in, "embed" variance 1 / last axis; "ones"; "zeros".
     fan_in: how many leading axes (after "layers") the product sums over.
     """
 
@@ -40,7 +40,7 @@ def init(specs, key, dtype=jnp.float32):
 
 
 def abstract(specs, dtype=jnp.float32, shardings=None):
-    """The same tree of ShapeDtypeStruct, with the shardings if given: what restore and compile ask for."""
+    """The same tree of ShapeDtypeStruct, with shardings if given: what a restore asks for."""
     if shardings is None:
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, dtype), specs, is_leaf=is_spec)
     build = lambda s, place: jax.ShapeDtypeStruct(s.shape, dtype, sharding=place)

@@ -1,11 +1,9 @@
 """Attention over forests: rows that list one or several token trees depth first.
 
-Each token carries the interval [lo, hi) of its node, nested as the tree is. Key k is visible to query
-q iff k ≤ q and lo_k ≤ lo_q < hi_k, that is, k lies on q's path to the root. A plain sequence is the
-one-node case; padding has an empty interval.
+Each token carries the interval [lo, hi) of its node, nested as the tree is. Key k is visible to
+query q iff k ≤ q and lo_k ≤ lo_q < hi_k, that is, k lies on q's path to the root. A plain sequence
+is the one-node case; padding has an empty interval.
 """
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +35,8 @@ def visible(forest, q, k):
 def forest(q_NWHd, k_NWKd, v_NWKd, tree):
     """softmax(q·kᵀ / √d + mask)·v with grouped heads (arXiv:2305.13245); scores and softmax in f32.
 
-    q: [N, W, H, d]; k, v: [N, W, K, d], H a multiple of K; tree: Forest of [N, W]. Returns q's shape.
-    Queries that see nothing (padding) return finite junk.
+    q: [N, W, H, d]; k, v: [N, W, K, d], H a multiple of K; tree: Forest of [N, W].
+    Returns q's shape. Queries that see nothing (padding) return finite junk.
     """
     N, W, H, d = q_NWHd.shape
     K = k_NWKd.shape[2]
@@ -63,7 +61,7 @@ def _dense(q, k, v, tree):
 
 
 def _chunked(q, k, v, tree):
-    """Memory linear in W: an online softmax over key chunks (arXiv:2205.14135), recomputed backward."""
+    """Memory linear in W: an online softmax over key chunks (arXiv:2205.14135), recomputed."""
     W, size = q.shape[3], 4 * CHUNK
     pad = -W % size
     grow = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, pad), (0, 0)])
