@@ -10,7 +10,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-BLOCK = 128  # tokens in a block of the two-level draw
+BLOCK = 128  # neighbouring tokens that the draw sums first; the lane count of a TPU
+NEAR = 64  # blocks that a cut searches before the whole vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,32 +44,40 @@ def law_logp(logits_BV, law):
     if law.temperature == 0:
         hit_BV = jnp.arange(logits_BV.shape[1]) == jnp.argmax(logits_BV, axis=1)[:, None]
         return jnp.where(hit_BV, 0.0, -jnp.inf)
-    x_BV = _centred(logits_BV, law.temperature)
-    return jax.nn.log_softmax(jnp.where(_kept(x_BV, law), x_BV, -jnp.inf), axis=1)
+    x_BV = logits_BV.astype(jnp.float32) / law.temperature
+    if law.top_k or law.top_p < 1:
+        x_BV = jnp.where(x_BV >= _threshold(x_BV, _by_block(jnp.max, x_BV), law), x_BV, -jnp.inf)
+    return jax.nn.log_softmax(x_BV, axis=1)
 
 
 def draw(logits_BV, u_B, law):
     """One token a row by inverting the cumulative sum in two levels: of blocks, then inside one.
 
-    Never a token of probability 0, whatever u in [0, 1] and however the sums round.
+    Never a token of probability 0, whatever u in [0, 1] and however the sums round. Probabilities
+    hold to about 1e-7, the spacing of u itself.
 
     logits_BV: any float.  u_B: f32.  returns: token_B int32; logp_B f32 under the law (greedy: 0);
     full_logp_B f32 under softmax(logits / temperature), nothing cut off (greedy: temperature 1).
     """
-    x_BV = _centred(logits_BV, law.temperature or 1.0)
-    total_B = jnp.exp(x_BV).sum(axis=1)
+    x_BV = logits_BV.astype(jnp.float32) / (law.temperature or 1.0)
+    peak_BN = _by_block(jnp.max, x_BV)
+    top_B1 = peak_BN.max(axis=1, keepdims=True)
+    mass_BN = _by_block(jnp.sum, jnp.exp(x_BV - top_B1))
+    log_full_B = jnp.log(mass_BN.sum(axis=1))
     if law.temperature == 0:
-        token_B = jnp.argmax(logits_BV, axis=1).astype(jnp.int32)
-        return token_B, jnp.zeros_like(total_B), -jnp.log(total_B)
+        block_B = peak_BN.argmax(axis=1).astype(jnp.int32)
+        inner_B = _open(x_BV, block_B[:, None]).argmax(axis=1).astype(jnp.int32)
+        return block_B * BLOCK + inner_B, jnp.zeros_like(log_full_B), -log_full_B
+    weigh = lambda x: jnp.exp(x - top_B1)
     if law.top_k or law.top_p < 1:
-        x_BV = jnp.where(_kept(x_BV, law), x_BV, -jnp.inf)
-    x_BNK = _blocks(x_BV)
-    sum_BN = jnp.exp(x_BNK).sum(axis=2)
-    block_B, rest_B, kept_B = _invert(sum_BN, u_B)
-    x_BK = jnp.take_along_axis(x_BNK, block_B[:, None, None], axis=1)[:, 0]
-    inner_B = _locate(jnp.exp(x_BK), rest_B)
-    x_B = jnp.take_along_axis(x_BK, inner_B[:, None], axis=1)[:, 0]
-    return block_B * BLOCK + inner_B, x_B - jnp.log(kept_B), x_B - jnp.log(total_B)
+        floor_B1 = _threshold(x_BV, peak_BN, law)
+        weigh = lambda x: jnp.where(x >= floor_B1, jnp.exp(x - top_B1), 0.0)
+        mass_BN = _by_block(jnp.sum, weigh(x_BV))
+    block_B, rest_B = _invert(mass_BN, u_B * mass_BN.sum(axis=1))
+    x_BK = _open(x_BV, block_B[:, None])
+    inner_B, _ = _invert(weigh(x_BK), rest_B)
+    x_B = _pick(x_BK, inner_B) - top_B1[:, 0]
+    return block_B * BLOCK + inner_B, x_B - jnp.log(mass_BN.sum(axis=1)), x_B - log_full_B
 
 
 def uniforms(key, row_B, step):
@@ -77,66 +86,95 @@ def uniforms(key, row_B, step):
     return jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row)))(row_B)
 
 
-def _centred(logits_BV, temperature):
-    x_BV = logits_BV.astype(jnp.float32) / temperature
-    return x_BV - x_BV.max(axis=1, keepdims=True)
-
-
-def _kept(x_BV, law):
-    """The set the law keeps.  x_BV: centred.  [B, V] bool."""
-    kept_BV = jnp.ones(x_BV.shape, bool)
+def _threshold(x_BV, peak_BN, law):
+    """The least x that top-k and then top-p keep.  peak_BN: the largest x of a block.  [B, 1]."""
+    top_B1 = peak_BN.max(axis=1, keepdims=True)
+    floor_B1 = jnp.full_like(top_B1, -jnp.inf)
     if law.top_k:
-        k = min(law.top_k, x_BV.shape[1])
-        kept_BV = x_BV >= _threshold(x_BV, kept_BV.astype(jnp.float32), jnp.float32(k))
+        k = jnp.full_like(top_B1, min(law.top_k, x_BV.shape[1]))
+        floor_B1 = _cut(x_BV, peak_BN, jnp.ones_like, k)
     if law.top_p < 1:
-        mass_BV = jnp.where(kept_BV, jnp.exp(x_BV), 0.0)
-        kept_BV &= x_BV >= _threshold(x_BV, mass_BV, law.top_p * mass_BV.sum(axis=1))
-    return kept_BV
+        weigh = lambda x: jnp.where(x >= floor_B1, jnp.exp(x - top_B1), 0.0)
+        need_B1 = law.top_p * weigh(x_BV).sum(axis=1, keepdims=True)
+        return jnp.maximum(floor_B1, _cut(x_BV, peak_BN, weigh, need_B1))
+    return floor_B1
 
 
-def _threshold(x_BV, weight_BV, need_B):
-    """The largest θ with Σ_{x ≥ θ} weight ≥ need, exactly.  x_BV ≤ 0.  [B, 1] f32.
+def _cut(x_BV, peak_BN, weigh, need_B1):
+    """The largest θ with Σ_{x ≥ θ} weigh(x) ≥ need, exactly.  [B, 1].
 
-    −x ≥ 0, so its bits read as an integer keep its order: 31 halvings of that integer's range.
+    Looks first into the blocks of largest peak. Whatever lies outside them is at most the next
+    peak, so a θ above that peak is final. Rows without one search the whole vocabulary; the others
+    keep theirs even then, so that no row depends on its neighbours by a rounding.
     """
-    depth_BV = jax.lax.bitcast_convert_type(jnp.abs(x_BV), jnp.int32)
+    least_B1 = x_BV.min(axis=1, keepdims=True)
+    if peak_BN.shape[1] <= NEAR:
+        return _bisect(x_BV, weigh(x_BV), need_B1, least_B1)
+    peak_BM, block_BM = jax.lax.top_k(peak_BN, NEAR + 1)
+    x_BC, bound_B1 = _open(x_BV, block_BM[:, :NEAR]), peak_BM[:, NEAR:]
+    near_B1 = _bisect(x_BC, weigh(x_BC), need_B1, bound_B1)
+    sure_B1 = near_B1 > bound_B1
+    far_B1 = lambda: _bisect(x_BV, weigh(x_BV), need_B1, least_B1)
+    pick = lambda: jnp.where(sure_B1, near_B1, far_B1())
+    return jax.lax.cond(sure_B1.all(), lambda: near_B1, pick)
+
+
+def _bisect(x_BV, weight_BV, need_B1, low_B1):
+    """The largest θ > low with Σ_{x ≥ θ} weight ≥ need; low if there is none.  [B, 1] f32.
+
+    Halves the range of floats, not of reals: 32 steps leave a single one.
+    """
 
     def halve(_, bounds):
-        low_B, high_B = bounds  # weight within low < need ≤ weight within high
-        mid_B = low_B + (high_B - low_B) // 2
-        within_B = jnp.sum(jnp.where(depth_BV <= mid_B[:, None], weight_BV, 0.0), axis=1)
-        enough_B = within_B >= need_B
-        return jnp.where(enough_B, low_B, mid_B), jnp.where(enough_B, mid_B, high_B)
+        low_B1, high_B1 = bounds
+        mid_B1 = (low_B1 & high_B1) + ((low_B1 ^ high_B1) >> 1)  # the mean, without overflow
+        above_BV = jnp.where(x_BV >= _float(mid_B1), weight_BV, 0.0)
+        enough_B1 = above_BV.sum(axis=1, keepdims=True) >= need_B1
+        return jnp.where(enough_B1, mid_B1, low_B1), jnp.where(enough_B1, high_B1, mid_B1)
 
-    low_B = jnp.full(x_BV.shape[0], -1)
-    depth_B = jax.lax.fori_loop(0, 31, halve, (low_B, depth_BV.max(axis=1)))[1]
-    return -jax.lax.bitcast_convert_type(depth_B, jnp.float32)[:, None]
-
-
-def _blocks(x_BV):
-    pad = -x_BV.shape[1] % BLOCK
-    x_BV = jnp.pad(x_BV, ((0, 0), (0, pad)), constant_values=-jnp.inf)
-    return x_BV.reshape(x_BV.shape[0], -1, BLOCK)
+    high_B1 = _ordinal(x_BV.max(axis=1, keepdims=True)) + 1
+    return _float(jax.lax.fori_loop(0, 32, halve, (_ordinal(low_B1), high_B1))[0])
 
 
-def _invert(mass_BN, u_B):
-    """The item whose share of the cumulative mass holds u, what u leaves inside it, the total."""
-    sums_BN = jnp.cumsum(mass_BN, axis=1)
-    aim_B = u_B * sums_BN[:, -1]
-    item_B = _first_beyond(sums_BN, mass_BN, aim_B)
-    take_B = lambda x_BN: jnp.take_along_axis(x_BN, item_B[:, None], axis=1)[:, 0]
-    return item_B, aim_B - (take_B(sums_BN) - take_B(mass_BN)), sums_BN[:, -1]
+def _ordinal(x):
+    """f32 -> int32 in the same order: negative floats have their bits flipped below the sign."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.int32)
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
-def _locate(mass_BK, aim_B):
-    return _first_beyond(jnp.cumsum(mass_BK, axis=1), mass_BK, aim_B)
+def _float(ordinal):
+    bits = ordinal ^ ((ordinal >> 31) & 0x7FFFFFFF)
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)
 
 
-def _first_beyond(sums_BN, mass_BN, aim_B):
-    """First item of positive mass whose sum passes the aim; the largest if rounding leaves none.
+def _by_block(reduce, x_BV):
+    """Reduces each block of the vocabulary, of which the last may be short.  [B, N]."""
+    B, V = x_BV.shape
+    whole = V - V % BLOCK  # padding the logits instead would copy them
+    parts = [reduce(x_BV[:, :whole].reshape(B, -1, BLOCK), axis=2)]
+    if whole < V:
+        parts.append(reduce(x_BV[:, whole:], axis=1, keepdims=True))
+    return jnp.concatenate(parts, axis=1)
 
-    A parallel cumulative sum is not monotone in floating point, hence the test on the mass itself.
+
+def _open(x_BV, block_BM):
+    """The tokens of the given blocks, −∞ past the end of the vocabulary.  [B, M · BLOCK]."""
+    column_BMK = block_BM[:, :, None] * BLOCK + jnp.arange(BLOCK)
+    column_BC = column_BMK.reshape(len(block_BM), -1)
+    return jnp.take_along_axis(x_BV, column_BC, axis=1, mode="fill", fill_value=-jnp.inf)
+
+
+def _invert(mass_BN, aim_B):
+    """The item at which the cumulative mass passes the aim, and how far into it the aim lies.
+
+    Only an item of positive mass: a parallel cumulative sum is not monotone in floating point, so
+    it may seem to pass the aim at an empty one. The heaviest item if rounding leaves none.
     """
+    sums_BN = jnp.cumsum(mass_BN, axis=1)
     hit_BN = (sums_BN > aim_B[:, None]) & (mass_BN > 0)
     item_B = jnp.where(hit_BN.any(axis=1), hit_BN.argmax(axis=1), mass_BN.argmax(axis=1))
-    return item_B.astype(jnp.int32)
+    return item_B.astype(jnp.int32), aim_B - _pick(sums_BN - mass_BN, item_B)
+
+
+def _pick(x_BN, item_B):
+    return jnp.take_along_axis(x_BN, item_B[:, None], axis=1)[:, 0]
