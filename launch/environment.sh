@@ -30,7 +30,7 @@ once() { # once NAME COMMAND...: skipped while the versions asked for and the co
 }
 
 pip_install() {
-  "$python" -m pip install --quiet --disable-pip-version-check -c constraints.txt "$@"
+  "$python" -m pip install -qq --disable-pip-version-check -c constraints.txt "$@"
 }
 
 install_jaxrl() { # install_jaxrl EXTRAS, for instance tasks,report
