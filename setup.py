@@ -12,11 +12,13 @@ INIT = pathlib.Path(__file__).parent / "jaxrl" / "__init__.py"
 
 CORE = [
     "absl-py>=2.1",
+    "etils[epath]>=1.12",
     "flax>=0.12",
     "gguf>=0.17",
     "grain>=0.2.13",
     "jax>=0.10",
     "jinja2>=3.1",
+    "markupsafe>=3",
     "ml-collections>=1.1",
     "numpy>=2.1",
     "optax>=0.2.8",
