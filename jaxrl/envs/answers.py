@@ -7,8 +7,6 @@ numbers gains nothing.
 import re
 from fractions import Fraction
 
-import math_verify
-
 MODES = ("strict", "marked", "lenient")
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
@@ -81,6 +79,8 @@ def equal(answer, gold):
         return left == right
     if _is_prose(answer) or _is_prose(gold):  # math-verify would read "now" as the product n·o·w
         return answer.strip(_WRAPPING).lower() == gold.strip(_WRAPPING).lower()
+    import math_verify  # here: sympy takes a second, which most tasks never need
+
     parse = lambda s: math_verify.parse(f"${s.strip('$')}$", parsing_timeout=None)
     return math_verify.verify(parse(gold), parse(answer), timeout_seconds=None)
 

@@ -17,6 +17,13 @@ class Step(NamedTuple):
     info: dict[str, float]  # metrics only; nothing downstream may branch on it
 
 
+class Failure(NamedTuple):
+    """What a worker returns in place of a Step when the env's own code gave none."""
+
+    reason: str  # "timeout", "crash", "error" (an exception) or "not_a_number"
+    detail: str  # for a person to read
+
+
 class Env(Protocol):
     """Text in, text out, on the host: no JAX, no tokenizer, no hidden state.
 

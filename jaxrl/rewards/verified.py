@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from jaxrl.rollouts.workers import Failure
+from jaxrl.envs.base import Failure
 
 log = logging.getLogger(__name__)
 

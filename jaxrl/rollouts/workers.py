@@ -19,19 +19,13 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxrl.envs import table
+from jaxrl.envs.base import Failure
 
 START_SECONDS = 120  # for importing and building the env, which no call's limit includes
 OUT_OF_MEMORY = 77  # a worker's exit code
-
-
-class Failure(NamedTuple):
-    """A call without a result."""
-
-    reason: str  # "timeout", "crash", "error" (an exception) or "not_a_number"
-    detail: str  # for a person to read
 
 
 class EnvPool:
