@@ -40,7 +40,13 @@ TEST = [
     "pytest-xdist>=3.8",
     "ruff>=0.14",
 ]
-BENCH = ["accelerate>=1.10", "playwright>=1.50", "torch>=2.8", "trl>=1"]  # peers, never the core
+BENCH = [  # peers and a browser driver, never the core
+    "accelerate>=1.10",
+    "datasets>=4.7",
+    "playwright>=1.50",
+    "torch>=2.8",
+    "trl>=1",
+]
 
 setup(
     name="jaxrl",
