@@ -41,16 +41,10 @@ class ObjectiveConfig:
         rules = {
             "eps_low": (0 < self.eps_low <= 1, "in (0, 1]"),
             "eps_high": (0 < self.eps_high < float("inf"), "above 0"),
-            "dual_clip": (
-                self.dual_clip == 0 or self.dual_clip > 1,
-                "0 (off) or above 1, such as 3",
-            ),
+            "dual_clip": (self.dual_clip == 0 or self.dual_clip > 1, "0 (off) or above 1"),
             "ratio": (self.ratio in RATIOS, _names(RATIOS)),
             "aggregation": (self.aggregation in known, _names(known)),
-            "max_length": (
-                self.max_length > 0 or not needs_length,
-                "the longest response in tokens",
-            ),
+            "max_length": (self.max_length > 0 or not needs_length, "the longest response allowed"),
             "kl_coef": (0 <= self.kl_coef < float("inf"), "0 or more"),
             "kl_form": (self.kl_form in policy_losses.KL_FORMS, _names(policy_losses.KL_FORMS)),
             "entropy_coef": (0 <= self.entropy_coef < float("inf"), "0 or more"),
@@ -75,9 +69,8 @@ def ppo_clip(logp, entropy, rows, c):
     value, clipped = policy_losses.clipped_surrogate(
         ratio, adv, eps_low=c.eps_low, eps_high=c.eps_high, dual_clip=c.dual_clip
     )
-    moved = policy_losses.kl(
-        rows.old_logp, logp, rows.mask, "k3"
-    )  # sampled from old: KL(old ‖ new)
+    # The tokens were sampled from the old policy, so this is KL(old ‖ new).
+    moved = policy_losses.kl(rows.old_logp, logp, rows.mask, "k3")
     extra = {"policy/clip_fraction": clipped, "policy/kl": moved}
     return _sums(-value, logp, entropy, rows, c, extra)
 
@@ -133,7 +126,7 @@ def _sums(loss, logp, entropy, rows, c, extra):
 
 
 def _check_gspo(c):
-    if c.ratio == "token" or c.aggregation != "seq_mean_token_mean":
+    if c.ratio not in ("sequence", "sequence_token") or c.aggregation != "seq_mean_token_mean":
         raise ValueError(
             f"loss.name='gspo' with loss.ratio={c.ratio!r} and loss.aggregation={c.aggregation!r}: "
             "give ratio sequence or sequence_token and aggregation seq_mean_token_mean, or use "
