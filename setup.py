@@ -20,6 +20,7 @@ CORE = [
     "jinja2>=3.1",
     "markupsafe>=3",
     "ml-collections>=1.1",
+    "ml-dtypes>=0.5",
     "numpy>=2.1",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.2",
