@@ -29,6 +29,7 @@ from jaxrl.envs import answers
         ("no... in the end YES", "no", "yes"),
         ("First I think.\nThe answer is: **fish**.", "cat", "fish"),
         ("It swims.\n\n `fish` \n", "cat", "fish"),
+        ("He sat.", "It ran.", "He sat."),  # a full stop that belongs to the answer
         ("1 2\n3 4\n", "9 9\n9 9", "1 2\n3 4"),
         ("R U R'", None, "R U R'"),
     ],
@@ -95,6 +96,7 @@ def test_equal(answer, gold):
         ("(2,1)", "(1,2)"),
         ("x^2+2x+2", "(x+1)^2"),
         ("won", "now"),  # equal as products of letters
+        ("(" * 300 + "x" + ")" * 300, "x"),  # minutes of parsing
         ("1" * 5000, "1"),  # more digits than int() reads
     ],
 )
