@@ -1,6 +1,7 @@
 """An env whose scorer misbehaves on request: the action says how. Imported by worker processes."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -41,7 +42,7 @@ class BadEnv:
         if action == "hang":
             time.sleep(1000)
         if action == "spin":
-            "".join(["a"] * 40).count("b") or __import__("re").match(r"(a+)+$", "a" * 60 + "b")
+            re.match(r"(a+)+$", "a" * 60 + "b")
         if action == "orphan":
             subprocess.Popen(["sleep", "987"])
             time.sleep(1000)
