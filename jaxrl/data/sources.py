@@ -1,0 +1,97 @@
+"""Where a run's rows come from: the order of tasks, and files of text, both as Grain data sets.
+
+The order depends on the seed alone, and a stream's place in it is a small JSON dict (`get_state`,
+`set_state`). Reading is done in the calling process: tasks are indices and texts fit in memory.
+"""
+
+import json
+import pathlib
+
+import grain
+import numpy as np
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def task_batches(num_tasks, prompts, seed):
+    """An endless iterator of int64 [prompts]: task indices, each epoch a fresh permutation.
+
+    Batches run on across epochs, so every task comes once an epoch whatever the batch size, and a
+    batch larger than the number of tasks repeats some. `get_state()` is JSON; `set_state` resumes.
+    """
+    if num_tasks < 1:
+        raise ValueError(f"num_tasks={num_tasks}: the set of tasks is empty; give it at least one")
+    if prompts < 1:
+        raise ValueError(f"rollout.prompts={prompts}: give at least 1 prompt a batch")
+    tasks = grain.MapDataset.range(num_tasks).map(np.int64)
+    return batches(tasks, prompts, seed)
+
+
+def batches(dataset, size, seed):
+    """A MapDataset as an endless, shuffled iterator of stacked batches, resumable as above."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed}: give a number in [0, 2³²), the range Grain tells apart")
+    epochs = 2**62 // len(dataset)  # endless in practice; Grain's own "forever" overflows one row
+    rows = dataset.seed(seed).shuffle().repeat(epochs).batch(size, batch_fn=_batch)
+    inline = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)  # nothing to read ahead
+    return iter(rows.to_iter_dataset(inline))
+
+
+def text_rows(path):
+    """A JSON-lines file as a MapDataset of {"messages": [...]} or {"prompt": ..., "response": ...}.
+
+    Every broken line is listed, with its number, before any is used. Blank lines are skipped.
+    """
+    rows, broken = [], []
+    with pathlib.Path(path).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                row, fault = _parse(line)
+                rows.append(row)
+                broken += [f"line {number}: {fault}"] if fault else []
+    if broken:
+        more = f"\n  and {len(broken) - 20} more" if len(broken) > 20 else ""
+        shown = "\n  ".join(broken[:20])
+        raise ValueError(f"{path}: {len(broken)} broken lines; mend or drop them\n  {shown}{more}")
+    if not rows:
+        fix = 'give one JSON object a line, {"messages": [...]} or {"prompt": ..., "response": ...}'
+        raise ValueError(f"{path} holds no rows: {fix}")
+    return grain.MapDataset.source(rows)
+
+
+def _batch(rows):
+    return np.stack(rows) if isinstance(rows[0], np.generic) else list(rows)
+
+
+def _parse(line):
+    """(row, None), or (None, what is wrong with it)."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        return None, f"no JSON ({error.msg} at column {error.colno})"
+    if not isinstance(row, dict):
+        return None, f"a JSON object is needed, not {type(row).__name__}"
+    if set(row) == {"messages"}:
+        fault = _message_fault(row["messages"])
+    elif set(row) == {"prompt", "response"}:
+        wrong = [key for key, text in row.items() if not isinstance(text, str)]
+        fault = f"{wrong[0]} is no string" if wrong else None
+        fault = fault or (None if row["response"] else "response is empty: nothing to learn")
+    else:
+        fault = f"keys {sorted(row)}: give either messages, or prompt and response"
+    return (None, fault) if fault else (row, None)
+
+
+def _message_fault(messages):
+    if not isinstance(messages, list) or not messages:
+        return "messages is no list of at least one message"
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict) or not {"role", "content"} <= set(message):
+            return f"message {i} lacks role or content"
+        if message["role"] not in ROLES:
+            return f"message {i} has role {message['role']!r}: use one of {', '.join(ROLES)}"
+        if not isinstance(message["content"], str):
+            return f"message {i} has content that is no string"
+    if all(message["role"] != "assistant" for message in messages):
+        return "no message of the assistant: nothing to learn"
+    return None
