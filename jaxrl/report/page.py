@@ -1,0 +1,195 @@
+"""The run report: one HTML file with no script, no request and no file beside it.
+
+All text a model or a task wrote is hostile: the template escapes everything but our own drawings,
+and the page's policy forbids scripts. Read-only: it shows what the run wrote, and trains nothing.
+"""
+
+import dataclasses
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from jaxrl.report import plots, samples
+from jaxrl.training.metrics import SCHEMA, config_lines, read_rows
+
+COUNTERS = {
+    "reward/unscorable": "Unscorable rollouts",
+    "groups/zero_std": "Groups without signal",
+    "groups/dropped": "Dropped groups",
+    "length/truncated": "Truncated rollouts",
+    "optim/skipped": "Skipped updates",
+    "compile/count": "Compiled programs",
+}
+STAGES = ("sample", "score", "update", "eval", "checkpoint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run directory holds, as read from its files."""
+
+    name: str
+    date: str  # of the last update; "" before the first
+    config: dict
+    metrics: list[dict]
+    rollouts: list[dict]
+    evals: list[dict]
+    broken: int  # lines of the .jsonl files that are no JSON
+
+
+def write(run_dir):
+    """Writes run_dir/report.html from what the run has left so far.  returns: its path."""
+    path = Path(run_dir) / "report.html"
+    partial = path.with_name("report.html.partial")
+    partial.write_text(render(load(run_dir)), encoding="utf-8", errors="replace")
+    os.replace(partial, path)  # a reader who reloads never meets half a page
+    return path
+
+
+def load(run_dir):
+    """Run directory -> Run. Any file may be missing; the directory itself may not."""
+    folder = Path(run_dir)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"run {str(run_dir)!r} is no directory: name one that training made"
+        )
+    read = [read_rows(folder / f"{name}.jsonl") for name in ("metrics", "rollouts", "eval")]
+    (metrics, _), (rollouts, _), (evals, _) = read
+    config = folder / "config.json"
+    return Run(
+        name=folder.resolve().name,
+        date=_date(folder / "metrics.jsonl") if metrics else "",
+        config=json.loads(config.read_text(encoding="utf-8")) if config.exists() else {},
+        metrics=metrics,
+        rollouts=rollouts,
+        evals=[row for row in evals if row["accuracy"] is not None],  # null: an empty set
+        broken=sum(broken for _, broken in read),
+    )
+
+
+def render(run):
+    """Run -> the page's HTML text."""
+    best, worst = samples.extremes(run.rollouts)
+    scale = samples.largest_advantage(best + worst)
+    return _template().render(
+        run=run,
+        model=_model(run.config),
+        facts=facts(run.metrics),
+        sets=[samples.held_out(rows) for rows in _by_name(run.evals).values()],
+        panels=panels(run),
+        rollouts=[
+            ("Best", [samples.coloured(row, scale) for row in best]),
+            ("Worst", [samples.coloured(row, scale) for row in worst]),
+        ],
+        scale=scale,
+        levels=samples.LEVELS,
+        likely=samples.LIKELY,
+        counters=counters(run.metrics),
+        stages=stages(run.metrics),
+        config=config_lines(run.config),
+        updates=len(run.metrics),
+    )
+
+
+def facts(metrics):
+    """[(what, value)]: the run in a line of figures."""
+    if not metrics:
+        return []
+    total = lambda name: np.nansum(plots.values(metrics, name))
+    speed = plots.values(metrics, "tokens/per_second")
+    found = [
+        ("updates", f"{len(metrics):,}"),
+        ("tokens sampled", f"{total('tokens/sampled'):,.0f}"),
+        ("wall time", _clock(total("time/total"))),
+    ]
+    if np.isfinite(speed).any():
+        found.append(("tokens/s, median", f"{np.nanmedian(speed):,.0f}"))
+    return found
+
+
+def panels(run):
+    """[{title, unit, change, svg}]: the curves for which the run recorded anything."""
+    found = []
+    for panel in plots.PANELS:
+        if svg := plots.curve_svg(run.metrics, panel):
+            change = plots.change(run.metrics, panel.series)
+            found.append(
+                {"title": panel.title, "unit": panel.unit, "change": change, "svg": Markup(svg)}
+            )
+    for name, evals in _by_name(run.evals).items():
+        if len(evals) > 1:
+            svg = Markup(plots.accuracy_svg(evals, len(found)))
+            found.insert(1, {"title": "Held-out accuracy", "unit": name, "change": "", "svg": svg})
+    return found
+
+
+def counters(metrics):
+    """[{title, total, updates, meaning}] for each counter the run recorded."""
+    found = []
+    for name, title in COUNTERS.items():
+        column = plots.values(metrics, name)
+        if np.isfinite(column).any():
+            total, updates = np.nansum(column), int((np.nan_to_num(column) > 0).sum())
+            meaning = SCHEMA[name][1]
+            found.append({"title": title, "total": total, "updates": updates, "meaning": meaning})
+    return found
+
+
+def stages(metrics):
+    """[{name, seconds, share, clock, mean}] of the wall time; what no stage claims is "other"."""
+    seconds = {name: np.nansum(plots.values(metrics, f"time/{name}")) for name in STAGES}
+    whole = max(np.nansum(plots.values(metrics, "time/total")), sum(seconds.values()))
+    if whole <= 0:
+        return []
+    seconds["other"] = whole - sum(seconds.values())
+    return [
+        {
+            "name": name,
+            "share": spent / whole,
+            "clock": _clock(spent),
+            "mean": spent / len(metrics),
+        }
+        for name, spent in seconds.items()
+    ]
+
+
+def _template():
+    env = jinja2.Environment(
+        autoescape=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return env.get_template("page.html.jinja")
+
+
+def _by_name(evals):
+    sets = {}
+    for row in evals:
+        sets.setdefault(row["name"], []).append(row)
+    return sets
+
+
+def _model(config):
+    model = config.get("model", "")
+    if not isinstance(model, dict):
+        return str(model)
+    names = [model.get(key) for key in ("name", "size", "checkpoint")]
+    return ", ".join(str(name) for name in names if name)
+
+
+def _date(path):
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%d %B %Y, %H:%M UTC")
+
+
+def _clock(seconds):
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
