@@ -175,8 +175,11 @@ def _draw_series(axes, rows, found, log):
         axes.yaxis.set_minor_locator(NullLocator())
     for (name, label), colour in zip(found, (BLUE, ORANGE), strict=False):
         x, y, se = _binned(steps, values(rows, name), standard_errors(rows, name))
-        axes.plot(x, y, "o", color=colour, markersize=2.2, alpha=0.4 if len(x) > 2 else 1, mew=0)
-        if len(x) > 2:
+        many = len(x) > 2
+        axes.plot(
+            x, y, "o", color=colour, markersize=2.2 if many else 5, alpha=0.4 if many else 1, mew=0
+        )
+        if many:
             mean, half = smooth(y, se)
             low = np.maximum(mean - half, y.min()) if axes.get_yscale() == "log" else mean - half
             axes.fill_between(x, low, mean + half, color=colour, alpha=0.18, lw=0)
@@ -219,6 +222,8 @@ def _mark_updates(axes):
     axes.set_xlabel("update")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
     axes.margins(x=0.02)
+    if np.ptp(axes.dataLim.intervalx) < 1:  # one update: no room for two whole numbers
+        axes.set_xlim(axes.dataLim.x0 - 1, axes.dataLim.x0 + 1)
 
 
 def _binned(x, y, se):

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 from rich.text import Text
 from tensorboardX import SummaryWriter
 
@@ -120,8 +121,9 @@ class Progress:
         self._total, self._ends, self._bar = total_steps, deque(maxlen=WINDOW + 1), None
         self._console = console
         if console.is_terminal and not console.is_dumb_terminal and not console.is_jupyter:
-            text = TextColumn("{task.description}", markup=False)
-            self._bar = Bar(text, BarColumn(bar_width=None), console=console, expand=True)
+            text = TextColumn("{task.description}", markup=False, table_column=Column(ratio=9))
+            bar = BarColumn(bar_width=None, table_column=Column(ratio=1))
+            self._bar = Bar(text, bar, console=console, expand=True)  # a narrow terminal folds it
             self._task = self._bar.add_task(f"update 0/{total_steps}", total=total_steps)
 
     def __enter__(self):
