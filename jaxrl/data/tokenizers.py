@@ -140,7 +140,11 @@ def from_gguf(reader) -> Tokenizer:
     fields = {k: f for k, f in reader.fields.items() if k.startswith("tokenizer.")}
     get = lambda key, default=None: fields[key].contents() if key in fields else default
     ggml = lambda key, default=None: get(f"tokenizer.ggml.{key}", default)
-    kind, pieces, kinds = ggml("model"), ggml("tokens"), ggml("token_type")
+    kind = ggml("model")
+    for key in ("tokens", "token_type", "merges" if kind == "gpt2" else "scores"):
+        if f"tokenizer.ggml.{key}" not in fields:
+            raise ValueError(f"the GGUF file lacks tokenizer.ggml.{key}: convert the model again")
+    pieces, kinds = ggml("tokens"), ggml("token_type")
     if kind == "gpt2":
         core = vocabularies.byte_level(pieces, kinds, ggml("merges"), ggml("pre", "default"))
     elif kind == "llama":
