@@ -24,4 +24,4 @@ fi
 
 # Compiles are the cost of these tests; this cuts them to a third.
 export JAX_DISABLE_MOST_OPTIMIZATIONS="${JAX_DISABLE_MOST_OPTIMIZATIONS:-1}"
-exec "$python" -m pytest -m "$select" "$@"
+exec "$python" -m pytest -n 2 --dist worksteal -m "$select" "$@"
