@@ -1,0 +1,37 @@
+"""Measures one part of the library against its floor and a peer.
+
+    python -m launch.bench NAME [--json=FILE] [--peer=PEER]
+
+NAME: sampler, train_step or logprobs. The JSON is a list of rows with case, value and unit, and
+where they apply peer, peer_value, ratio (value / peer_value), floor and percent_of_floor.
+"""
+
+import importlib
+
+from absl import app, flags
+
+from launch.benches import tables
+
+BENCHES = {  # imported when asked for: a bench may need its peer's packages
+    "sampler": "launch.benches.sampler",
+    "train_step": "launch.benches.train_step",
+    "logprobs": "launch.benches.logprobs",
+}
+
+JSON = flags.DEFINE_string("json", None, "also write the rows to this file")
+PEER = flags.DEFINE_string("peer", None, "the library to compare with; each bench names its own")
+
+
+def main(argv):
+    """Runs the bench named on the command line."""
+    if len(argv) != 2 or argv[1] not in BENCHES:
+        given = " ".join(argv[1:]) or "nothing"
+        raise app.UsageError(f"bench={given}: give one of {', '.join(BENCHES)}")
+    rows = importlib.import_module(BENCHES[argv[1]]).run(PEER.value)
+    tables.show(f"{argv[1]}, peer {PEER.value}" if PEER.value else argv[1], rows)
+    if JSON.value:
+        tables.write_json(rows, JSON.value)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,115 @@
+"""What every bench shares: its rows, their table and JSON, and the ceilings of the machine."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import rich.console
+import rich.table
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One figure. floor: what the machine's ceilings allow, in the same unit. Absent = None."""
+
+    case: str
+    value: float
+    unit: str  # a rate ends in "/s" and is better when larger; all else is better when smaller
+    peer: str | None = None
+    peer_value: float | None = None
+    floor: float | None = None
+
+    @property
+    def ratio(self):
+        """value / peer_value."""
+        return None if self.peer_value is None else self.value / self.peer_value
+
+    @property
+    def percent_of_floor(self):
+        """100 when nothing faster is possible, for rates as for times and bytes."""
+        if self.floor is None:
+            return None
+        return 100 * (
+            self.value / self.floor if self.unit.endswith("/s") else self.floor / self.value
+        )
+
+
+def write_json(rows, path):
+    """A list of objects, one a row; what does not apply is left out."""
+    pathlib.Path(path).write_text(json.dumps([_present(row) for row in rows], indent=2) + "\n")
+
+
+def show(title, rows):
+    """Prints the table of a bench, and under it how busy the machine was."""
+    table = rich.table.Table("case", title=title)
+    names = ("value", "unit", "peer", "peer value", "ratio", "floor", "% of floor")
+    for name in names:
+        table.add_column(name, justify="left" if name in ("unit", "peer") else "right")
+    for row in rows:
+        fields = _present(row)
+        table.add_row(row.case, *(_text(fields.get(_key(name))) for name in names))
+    console = rich.console.Console(width=None if sys.stdout.isatty() else 140)
+    console.print(table)
+    load = " ".join(f"{x:.1f}" for x in os.getloadavg())
+    console.print(f"load {load} on {os.cpu_count()} cores; {jax.devices()[0].device_kind}")
+
+
+def timed(fn, repeats=5):
+    """Median seconds of fn(), waiting for its arrays; one call before, uncounted, compiles it."""
+    jax.block_until_ready(fn())
+    return statistics.median(_seconds(fn) for _ in range(repeats))
+
+
+def alternate(ours, peer, repeats=3):
+    """Median seconds of two functions that take turns, so that both see the same busy machine."""
+    jax.block_until_ready((ours(), peer()))
+    turns = [(_seconds(ours), _seconds(peer)) for _ in range(repeats)]
+    return tuple(statistics.median(side) for side in zip(*turns, strict=True))
+
+
+def matmul_flops(size=2048):
+    """Most floating-point operations a second of a large f32 product: the compute ceiling."""
+    x = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(jnp.dot)
+    return 2 * size**3 / _best(lambda: product(x, x))
+
+
+def copy_bandwidth(size=2**26):
+    """Most bytes a second, read and written, of a large f32 copy: the memory ceiling."""
+    x = jnp.ones(size, jnp.float32)
+    copy = jax.jit(jnp.negative)  # a plain copy would be elided
+    return 2 * x.nbytes / _best(lambda: copy(x))
+
+
+def _best(fn, repeats=8):
+    jax.block_until_ready(fn())
+    return min(
+        _seconds(fn) for _ in range(repeats)
+    )  # a ceiling is what the machine can do, not does
+
+
+def _seconds(fn):
+    start = time.perf_counter()
+    jax.block_until_ready(fn())
+    return time.perf_counter() - start
+
+
+def _present(row):
+    derived = {"ratio": row.ratio, "percent_of_floor": row.percent_of_floor}
+    return {k: v for k, v in (dataclasses.asdict(row) | derived).items() if v is not None}
+
+
+def _key(name):
+    return name.replace("% of", "percent_of").replace(" ", "_")
+
+
+def _text(value):
+    if value is None:
+        return "–"
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
