@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.models import rotary
+from jaxrl.models.layers import linear, rms_norm
 from jaxrl.models.spec import Spec, stack
 from jaxrl.ops import attention
+from jaxrl.parallel import mesh, rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,21 +71,24 @@ def _layer_specs(c):
     return tree
 
 
-def forward(params, tokens, position, lo, hi, c, *, remat="none"):
-    """Hidden states after the last norm [N, W, D] of forest rows; all arguments [N, W] int32."""
+def forward(params, tokens, position, lo, hi, c, *, dtype=jnp.float32, remat="none"):
+    """Hidden states after the last norm [N, W, D] of forest rows; all arguments [N, W] int32.
+
+    Activations and products are of `dtype`; norms, softmax and rotation are in f32.
+    """
     forest = attention.Forest(lo, hi)
     attend = lambda q, k, v, _: (attention.forest(q, k, v, forest), None)
-    x, _ = blocks(params, tokens, position, attend, None, c, remat=remat)
-    return rms_norm(x, params["norm"], c)
+    x, _ = blocks(params, tokens, position, attend, None, c, dtype=dtype, remat=remat)
+    return rms_norm(x, params["norm"], c.norm_eps)
 
 
-def blocks(params, tokens, position, attend, cache, c, *, remat="none"):
+def blocks(params, tokens, position, attend, cache, c, *, dtype=jnp.float32, remat="none"):
     """All layers without the last norm. attend(q, k, v, cache of the layer) -> (y, what to keep).
 
     params["layers"] may be stacked (scanned) or a list of layers (unrolled); `cache` and the kept
     values follow the same form.
     """
-    x_BTD = params["embed"][tokens]
+    x_BTD = _at_block_edge(params["embed"][tokens].astype(dtype))
     angles = rotary.angles(position, c)
     layer = lambda x, p_cache: block(p_cache[0], x, angles, attend, p_cache[1], c)
     if isinstance(params["layers"], list):
@@ -97,28 +102,27 @@ def blocks(params, tokens, position, attend, cache, c, *, remat="none"):
 
 def block(p, x_BTD, angles, attend, cache, c):
     """Attention and gated feed-forward, each behind a norm and added to the stream."""
-    q, k, v = _project(p, rms_norm(x_BTD, p["attn_norm"], c), angles, c)
+    q, k, v = _project(p, rms_norm(x_BTD, p["attn_norm"], c.norm_eps), angles, c)
     y_BTHN, kept = attend(q, k, v, cache)
-    x_BTD = x_BTD + jnp.einsum("bthn,hnd->btd", y_BTHN, p["o"])
-    h_BTD = rms_norm(x_BTD, p["mlp_norm"], c)
-    h_BTF = jax.nn.silu(h_BTD @ p["gate"]) * (h_BTD @ p["up"])
-    return x_BTD + h_BTF @ p["down"], kept
+    x_BTD = x_BTD + linear(y_BTHN, p["o"], axes=2)
+    h_BTD = rms_norm(x_BTD, p["mlp_norm"], c.norm_eps)
+    h_BTF = jax.nn.silu(linear(h_BTD, p["gate"])) * linear(h_BTD, p["up"])
+    return _at_block_edge(x_BTD + linear(h_BTF, p["down"])), kept
+
+
+def _at_block_edge(x_BTD):
+    return mesh.constrain(x_BTD, rules.TRAIN, "batch", "time", "act_embed")
 
 
 def _project(p, x_BTD, angles, c):
-    q, k, v = (jnp.einsum("btd,dhn->bthn", x_BTD, p[name]) for name in "qkv")
+    q, k, v = (linear(x_BTD, p[name]) for name in "qkv")
     if c.qkv_bias:
-        q, k, v = q + p["q_bias"], k + p["k_bias"], v + p["v_bias"]
+        add = lambda x, name: x + p[name].astype(x.dtype)
+        q, k, v = add(q, "q_bias"), add(k, "k_bias"), add(v, "v_bias")
     if c.qk_norm:
-        q, k = rms_norm(q, p["q_norm"], c), rms_norm(k, p["k_norm"], c)
+        q = rms_norm(q, p["q_norm"], c.norm_eps)
+        k = rms_norm(k, p["k_norm"], c.norm_eps)
     return rotary.rotate(q, *angles), rotary.rotate(k, *angles), v
-
-
-def rms_norm(x, scale, c):
-    """x / rms(x) · scale over the last axis (arXiv:1910.07467, eq. 4), in f32."""
-    x32 = x.astype(jnp.float32)
-    x32 = x32 * jax.lax.rsqrt(jnp.square(x32).mean(-1, keepdims=True) + c.norm_eps)
-    return (x32 * scale).astype(x.dtype)
 
 
 def head(params):

@@ -5,9 +5,10 @@ query q iff k ≤ q and lo_k ≤ lo_q < hi_k, that is, k lies on q's path to the
 is the one-node case; padding has an empty interval.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 NEG = -1e30
 DENSE = (
@@ -16,8 +17,7 @@ DENSE = (
 CHUNK = 128
 
 
-@struct.dataclass
-class Forest:
+class Forest(NamedTuple):
     """lo, hi: [N, W] int32."""
 
     lo: jax.Array

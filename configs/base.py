@@ -1,0 +1,128 @@
+"""Every key of every kind of run: default and meaning. A config file starts here.
+
+The result is locked: a key that is not listed here is refused, in a file and on the command line.
+"""
+
+from ml_collections import ConfigDict
+
+
+def rl():
+    """Group-relative reinforcement learning (jaxrl/recipes/rl.py)."""
+    c = _common()
+    c.env = ConfigDict(
+        {
+            "name": "reasoning_gym",  # a key of jaxrl.envs.table.ENVS, or "module:Class"
+            "params": {},  # keyword arguments of the env
+        }
+    )
+    c.eval = ConfigDict(
+        {
+            "params": {},  # what differs from env.params in the held-out env; {} = no evaluation
+            "every": 0,  # updates between evaluations; 0 = before and after only
+            "prompts": 32,  # held-out prompts a batch
+        }
+    )
+    c.rollout = ConfigDict(
+        {
+            "prompts": 16,  # P: tasks an update
+            "group": 8,  # G: samples a task
+            "buckets": (64, 128, 256),  # prompt lengths that programs are compiled for
+            "max_new": 64,  # R: longest response in tokens
+            "temperature": 1.0,  # 0 = greedy
+            "top_k": 0,  # 0 = off
+            "top_p": 1.0,  # 1 = off
+            "zero_variance": "keep",  # groups without signal: keep, drop, or resample (DAPO)
+            "rounds": 1,  # most sampling rounds an update when resampling
+            "workers": 2,  # processes that score
+            "seconds": 10.0,  # limit for scoring one response; beyond, it is unscorable
+            "memory_mb": 1024,  # limit for a scoring process
+        }
+    )
+    c.overlong = ConfigDict(
+        {
+            "buffer": 0,  # tokens before max_new in which the penalty grows (DAPO); 0 = off
+            "factor": 1.0,  # penalty of a response of max_new tokens
+        }
+    )
+    c.advantage = ConfigDict(
+        {
+            "name": "grpo",  # a key of jaxrl.algos.estimators.ESTIMATORS
+            "ddof": 1,  # of the group's standard deviation
+            "eps": 1e-6,  # guards the division by it
+            "eps_mode": "add",  # add, floor
+            "singleton": "zero",  # a group with one scorable sample: zero, raw, error
+            "zero_std_rel_tol": 1e-6,  # below this, relative to the rewards, a std is zero
+            "style": "",  # verl, trl, tunix, openrlhf: that library's choice of the five above
+        }
+    )
+    c.loss = ConfigDict(
+        {
+            "name": "ppo_clip",  # a key of jaxrl.algos.objectives.OBJECTIVES
+            "eps_low": 0.2,
+            "eps_high": 0.2,
+            "dual_clip": 0.0,  # bound on the ratio where the advantage is negative; 0 = off
+            "ratio": "token",  # token, sequence (GSPO), sequence_token
+            "aggregation": "token_mean",  # token_mean, seq_mean_token_mean, seq_mean_token_sum_norm
+            "max_length": 0,  # divisor of seq_mean_token_sum_norm (Dr.GRPO)
+            "kl_coef": 0.0,  # weight of the KL to the initial policy; 0 = no copy of it is kept
+            "kl_form": "k3",  # k1, k2, k3
+            "entropy_coef": 0.0,
+        }
+    )
+    c.learner = ConfigDict(
+        {
+            "width": 0,  # columns of a row; 0 = room for one group of the longest kind
+            "scored": 0,  # scored tokens of a row; 0 = the same
+            "micro": 1,  # rows a micro-batch
+            "epochs": 1,  # updates on each batch of rollouts
+            "old_logp": "sampler",  # where the proximal log-probs come from: sampler, learner
+        }
+    )
+    c.log = ConfigDict({"rollouts": 8})  # rollouts kept an update: the best and the worst
+    return c.lock()
+
+
+def sft():
+    """Supervised fine-tuning on messages or prompt-response pairs (jaxrl/recipes/sft.py)."""
+    c = _common()
+    c.data = ConfigDict(
+        {
+            "path": "",  # JSON lines: {"messages": [...]} or {"prompt": ..., "response": ...}
+            "batch": 16,  # examples an update
+            "max_length": 512,  # longest example in tokens; a longer one is refused
+        }
+    )
+    c.learner = ConfigDict({"width": 512, "scored": 512, "rows": 16, "micro": 1})
+    return c.lock()
+
+
+def _common():
+    return ConfigDict(
+        {
+            "seed": 0,
+            "steps": 100,  # updates
+            "model": ConfigDict(
+                {
+                    "checkpoint": "",  # HF directory, .gguf file, or package:NAME/FILE.gguf
+                    "sha256": "",  # of a .gguf file; "" = not checked
+                    "dtype": "float32",  # of activations and products; parameters are float32
+                    "remat": "none",  # what the backward pass recomputes: none, dots, block
+                }
+            ),
+            "mesh": ConfigDict({"data": -1, "fsdp": 1, "tensor": 1}),  # -1 = the rest
+            "optimizer": ConfigDict(
+                {
+                    "lr": 1e-6,
+                    "b1": 0.9,
+                    "b2": 0.999,
+                    "eps": 1e-8,
+                    "weight_decay": 0.0,
+                    "clip": 1.0,  # largest global gradient norm; 0 = off
+                    "warmup": 0,  # updates
+                    "schedule": "constant",  # constant, linear, cosine
+                    "final": 0.0,  # share of lr at the end of linear and cosine
+                }
+            ),
+            "checkpoint": ConfigDict({"every": 10, "keep": 2}),  # updates; 0 = at the end only
+        }
+    )

@@ -1,0 +1,46 @@
+"""Group-relative reinforcement learning on single-turn tasks: the six arrows and a run around them.
+
+`train` is the loop. `run` makes its parts from a config (configs/base.py, `rl`); a notebook or a
+fork passes its own.
+"""
+
+from pathlib import Path
+
+import jax
+
+from jaxrl.recipes.rl_plan import plan
+from jaxrl.recipes.rl_run import Run
+from jaxrl.report import page
+from jaxrl.training import metrics, setup
+
+
+def train(c, state, tasks, collect, select, estimate, learn, after):
+    """The arrows of the library, in order. Each argument is a plain function.
+
+    collect: tasks → sampler → scored trajectories. select: which groups to learn from. after: logs,
+    evaluates, saves; returns True to stop.
+    """
+    for i in range(int(state.step) // c.learner.epochs, c.steps):
+        key = jax.random.fold_in(jax.random.key(c.seed), i)  # resuming needs no saved key
+        traj = collect(state.params, tasks, key, i)  # B rollouts with rewards
+        groups = select(traj)  # rows of traj.prompt_tokens
+        adv = estimate(traj)  # [B]
+        state, stats, logp = learn(state, traj, groups, adv)
+        if after(state, i, traj, groups, adv, stats, logp):
+            break
+    return state
+
+
+def run(c, workdir):
+    """Trains as `c` says, or goes on with what `workdir` holds, and writes the report.
+
+    returns: the rows of eval.jsonl, oldest first.
+    """
+    p = plan(c)
+    setup.write_config(c, workdir)
+    metrics.print_config(c.to_dict())
+    with Run(c, p, workdir) as r:
+        state = train(c, r.state, r.tasks, r.collect, r.select, r.estimate, r.learn, r.after)
+        r.finish(state)
+    page.write(workdir)
+    return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]

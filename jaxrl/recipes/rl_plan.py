@@ -1,0 +1,96 @@
+"""A config of `rl` -> all that a run needs, checked before anything is compiled or computed."""
+
+import dataclasses
+from typing import Any
+
+from jaxrl.algos import estimators, objectives
+from jaxrl.chat import templates
+from jaxrl.envs import table
+from jaxrl.envs.base import Env, choose
+from jaxrl.ops import distributions
+from jaxrl.sampling import sampler
+from jaxrl.sampling.decode import SampleConfig
+from jaxrl.training import setup
+from jaxrl.training.learner import LearnerConfig
+
+ZERO_VARIANCE = ("keep", "drop", "resample")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What `run` builds from; frozen configs and the two envs."""
+
+    base: setup.Base
+    env: Env
+    held_out: Env | None
+    held_out_params: dict[str, Any]
+    sample: SampleConfig
+    greedy: SampleConfig
+    estimator: estimators.EstimatorConfig
+    objective: objectives.ObjectiveConfig
+    learner: LearnerConfig
+
+
+def plan(c):
+    """Raises, naming key, value and fix, on any setting that cannot work."""
+    choose("rollout.zero_variance", c.rollout.zero_variance, ZERO_VARIANCE)
+    if c.steps < 1 or c.rollout.prompts < 1 or c.rollout.rounds < 1:
+        keys = f"steps={c.steps}, rollout.prompts={c.rollout.prompts}"
+        raise ValueError(f"{keys}, rollout.rounds={c.rollout.rounds}: give at least 1 of each")
+    estimator = estimators.EstimatorConfig(**c.advantage)
+    estimators.check(estimator, c.rollout.group)
+    law = distributions.Law(c.rollout.temperature, c.rollout.top_k, c.rollout.top_p)
+    if law.temperature == 0:
+        raise ValueError("rollout.temperature=0.0: equal samples teach nothing; give more than 0")
+    sample = SampleConfig(c.rollout.group, c.rollout.max_new, law)
+    objective = objectives.ObjectiveConfig(**c.loss)
+    learner = _learner(c)
+    params = c.env.params.to_dict()
+    different = c.eval.params.to_dict()
+    env = table.build(c.env.name, params)
+    held_out = table.build(c.env.name, params | different) if different else None
+    rows = {"learner.micro": c.learner.micro, "rollout.prompts": c.rollout.prompts}
+    rows |= {"eval.prompts": c.eval.prompts} if held_out else {}
+    base = setup.open_base(c, rows, c.steps * c.learner.epochs)
+    sampler.check_lengths(base.model, tuple(sorted(c.rollout.buckets)), c.rollout.max_new)
+    for one in (env, held_out) if held_out else (env,):
+        _check_prompts(one, base.tokenizer, c)
+    greedy = SampleConfig(1, c.rollout.max_new, distributions.Law(temperature=0.0))
+    return Plan(
+        base, env, held_out, params | different, sample, greedy, estimator, objective, learner
+    )
+
+
+def _learner(c):
+    group = c.rollout.group * c.rollout.max_new
+    rows = -(-c.rollout.prompts // c.learner.micro) * c.learner.micro
+    width, scored = max(c.rollout.buckets) + group, group
+    for key, given, need in (
+        ("width", c.learner.width, width),
+        ("scored", c.learner.scored, scored),
+    ):
+        if given and given < need:
+            raise ValueError(
+                f"learner.{key}={given} cannot hold one group, which may need {need}: raise or "
+                "zero it, or lower rollout.group, rollout.max_new or the last of rollout.buckets"
+            )
+    return LearnerConfig(
+        width=c.learner.width or width,
+        scored=c.learner.scored or scored,
+        rows=rows,
+        micro=c.learner.micro,
+        epochs=c.learner.epochs,
+        old_logp=c.learner.old_logp,
+        temperature=c.rollout.temperature,
+    )
+
+
+def _check_prompts(env, tokenizer, c):
+    """The first tasks' prompts must fit: a wrong bucket is refused here, not after an hour."""
+    for index in range(min(len(env), 64)):
+        length = len(templates.render(tokenizer, env.reset(index)[1]))
+        if length > max(c.rollout.buckets):
+            raise ValueError(
+                f"task {index} has a prompt of {length} tokens, rollout.buckets="
+                f"{tuple(c.rollout.buckets)} end below that: add a longer bucket"
+            )

@@ -1,0 +1,180 @@
+"""The moving parts of an `rl` run: what is opened, compiled, counted, saved and closed."""
+
+import contextlib
+import dataclasses
+import functools
+import logging
+
+import jax
+import numpy as np
+
+from jaxrl.algos import estimators, objectives
+from jaxrl.data import sources
+from jaxrl.evals import held_out
+from jaxrl.ops import advantages, policy_losses
+from jaxrl.records import Signals
+from jaxrl.rewards import verified
+from jaxrl.rollouts import collect, summary
+from jaxrl.rollouts.workers import EnvPool
+from jaxrl.sampling.sampler import Sampler
+from jaxrl.training import metrics, optimizer, setup
+from jaxrl.training.checkpoint import Checkpointer, stop_signals
+from jaxrl.training.clock import Clock
+from jaxrl.training.learner import Learner
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """A context manager whose methods are the arrows of `recipes.rl.train`."""
+
+    def __init__(self, c, plan, workdir):
+        self._c, self._plan, self._workdir = c, plan, workdir
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            self._enter(stack.enter_context)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception):
+        return self._open.__exit__(*exception)
+
+    def _enter(self, enter):
+        c, p = self._c, self._plan
+        enter(jax.set_mesh(p.base.mesh))
+        self._stop = enter(stop_signals())
+        self._saver = enter(
+            Checkpointer(self._workdir, keep=c.checkpoint.keep, every=c.checkpoint.every)
+        )
+        limits = {key: c.rollout[key] for key in ("workers", "seconds", "memory_mb")}
+        self._pool = enter(EnvPool(c.env.name, c.env.params.to_dict(), **limits))
+        self._clock = enter(contextlib.closing(Clock()))
+        self.state, host = setup.start_or_resume(p.base, self._saver)
+        self.tasks = sources.task_batches(len(p.env), c.rollout.prompts, c.seed)
+        if host:
+            self.tasks.set_state(host["tasks"])
+        start = int(self.state.step) // c.learner.epochs
+        self._writer = enter(metrics.Writer(self._workdir, resume_at=start))
+        self._sampler = self._make_sampler(p.sample, p.env, c.rollout.prompts)
+        self._sampler.compile(p.base.abstract)
+        reference = p.base.load() if p.objective.kl_coef else None
+        objective = functools.partial(objectives.OBJECTIVES[p.objective.name], c=p.objective)
+        self._learner = Learner(p.base, objective, p.learner, reference=reference)
+        if p.held_out:
+            self._judge = enter(EnvPool(c.env.name, p.held_out_params, **limits))
+            self._greedy = self._make_sampler(p.greedy, p.held_out, c.eval.prompts)
+            if start == 0:
+                self._evaluate(self.state, 0)
+        self._progress = enter(metrics.Progress(c.steps))
+
+    def _make_sampler(self, how, env, prompts):
+        b = self._plan.base
+        buckets = self._c.rollout.buckets
+        return Sampler(
+            b.model,
+            b.tokenizer,
+            how,
+            prompts=prompts,
+            buckets=buckets,
+            stop=env.stop,
+            place=b.place_rows,
+        )
+
+    def collect(self, params, tasks, key, version):
+        """Samples and scores; with `resample`, until enough groups have a signal."""
+        once = functools.partial(self._collect_once, params, tasks, version)
+        keys = (jax.random.fold_in(key, n) for n in range(self._c.rollout.rounds))
+        more = lambda: once(next(keys))
+        if self._c.rollout.zero_variance != "resample":
+            return more()
+        limits = {"prompts": self._c.rollout.prompts, "rounds": self._c.rollout.rounds}
+        return collect.resample(more, self._has_signal, **limits)
+
+    def _collect_once(self, params, tasks, version, key):
+        p = self._plan
+        with self._clock.stage("sample"):
+            traj, states = collect.collect(
+                p.env, p.base.tokenizer, self._sampler, params, next(tasks), key, version=version
+            )
+        with self._clock.stage("score"):
+            reward, _ = verified.score(self._pool, states, traj.texts)
+        return dataclasses.replace(traj, reward=reward + self._overlong(traj))
+
+    def _overlong(self, traj):
+        o = self._c.overlong
+        if not o.buffer:
+            return np.float32(0)
+        limits = {"max_length": self._c.rollout.max_new, "buffer": o.buffer, "factor": o.factor}
+        return np.asarray(policy_losses.overlong_penalty(traj.mask.sum(1), **limits))
+
+    def _has_signal(self, traj):
+        s = _signals(traj)
+        tolerance = self._plan.estimator.zero_std_rel_tol
+        flat = advantages.zero_variance(
+            s.rewards, s.group, s.num_groups, zero_std_rel_tol=tolerance
+        )
+        return ~np.asarray(flat)
+
+    def select(self, traj):
+        """The groups to learn from."""
+        if self._c.rollout.zero_variance == "keep":
+            return np.arange(len(traj.task))
+        return np.flatnonzero(self._has_signal(traj))[: self._c.rollout.prompts]
+
+    def estimate(self, traj):
+        """Advantages [B]."""
+        return np.asarray(estimators.estimate(_signals(traj), self._plan.estimator))
+
+    def learn(self, state, traj, groups, adv):
+        """One batch of updates."""
+        with self._clock.stage("update"):
+            return self._learner(state, traj, groups, adv)
+
+    def after(self, state, i, traj, groups, adv, stats, logp):
+        """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
+        c, p = self._c, self._plan
+        done = i + 1
+        if p.held_out and (done == c.steps or (c.eval.every and done % c.eval.every == 0)):
+            self._evaluate(state, done)
+        if self._saver.due(done) or self._stop.asked:
+            with self._clock.stage("checkpoint"):
+                self._save(state)
+        row = summary.numbers(traj, ~self._has_signal(traj), groups) | stats | self._clock.read()
+        row["optim/lr"] = optimizer.learning_rate(p.base.optimizer, state.step - state.skipped - 1)
+        row["tokens/per_second"] = row["tokens/sampled"] / row["time/total"]
+        self._writer.update(i, row)
+        self._writer.rollouts(
+            summary.extremes(traj, adv, logp, p.base.tokenizer, i, c.log.rollouts)
+        )
+        self._progress.update(i, row)
+        return bool(self._stop.asked)
+
+    def finish(self, state):
+        """Saves what the last cadence left unsaved."""
+        self._save(state)
+
+    def _save(self, state):
+        self._saver.save(state, {"tasks": self.tasks.get_state()})
+
+    def _evaluate(self, state, step):
+        p, c = self._plan, self._c
+        with self._clock.stage("eval"):
+            row = held_out.evaluate(
+                p.held_out,
+                self._judge,
+                p.base.tokenizer,
+                self._greedy,
+                state.params,
+                jax.random.key(c.seed),  # greedy draws nothing from it
+                name="held_out",
+                step=step,
+                prompts=c.eval.prompts,
+            )
+        self._writer.evaluation(row)
+
+
+def _signals(traj):
+    length = traj.mask.sum(1).astype(np.int32)
+    return Signals(traj.reward, traj.group, length, num_groups=len(traj.task))

@@ -1,0 +1,73 @@
+"""Task indices -> trajectories: env, template, sampler. Single turn; tokens in, tokens out."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxrl.chat import templates
+from jaxrl.envs import prompts as replies
+from jaxrl.records import Trajectory
+
+
+def collect(env, tokenizer, sampler, params, indices, key, *, version=0):
+    """Samples a group for each task index [P]; returns (Trajectory without rewards, states [B])."""
+    states, messages = zip(*(env.reset(int(i)) for i in indices), strict=True)
+    prompts = [templates.render(tokenizer, m) for m in messages]
+    tokens, valid, samples = sampler(params, prompts, key)
+    B = len(samples.tokens)
+    group = np.arange(B) // (B // len(prompts))
+    chosen = [row[mask] for row, mask in zip(samples.tokens, samples.mask, strict=True)]
+    traj = Trajectory(
+        prompt_tokens=tokens,
+        prompt_valid=valid,
+        tokens=samples.tokens,
+        valid=samples.mask,
+        mask=samples.mask,
+        logp=samples.logp,
+        full_logp=samples.full_logp,
+        group=group.astype(np.int32),
+        stopped=samples.stopped,
+        task=np.asarray(indices, np.int64),
+        texts=tuple(replies.cut(tokenizer.decode(ids), env.stop) for ids in chosen),
+        version=version,
+    )
+    return traj, [states[g] for g in group]
+
+
+def join(parts):
+    """Trajectories of one version, one after another; prompts are padded to the longest."""
+    if len(parts) == 1:
+        return parts[0]
+    T = max(part.prompt_tokens.shape[1] for part in parts)
+    wider = lambda x: np.pad(x, ((0, 0), (T - x.shape[1], 0)))
+    parts = [
+        dataclasses.replace(
+            part, prompt_tokens=wider(part.prompt_tokens), prompt_valid=wider(part.prompt_valid)
+        )
+        for part in parts
+    ]
+    offsets = np.cumsum([0] + [len(part.task) for part in parts])
+    parts = [
+        dataclasses.replace(part, group=part.group + int(offset))
+        for part, offset in zip(parts, offsets, strict=False)
+    ]
+    arrays = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts])
+        for f in dataclasses.fields(Trajectory)
+        if f.name not in ("texts", "version")
+    }
+    texts = tuple(text for part in parts for text in part.texts)
+    return Trajectory(**arrays, texts=texts, version=parts[0].version)
+
+
+def resample(sample_scored, has_signal, *, prompts, rounds):
+    """DAPO's dynamic sampling (arXiv:2503.14476, section 3.2) in fixed shapes.
+
+    Calls sample_scored() -> Trajectory up to `rounds` times, until `prompts` groups have a signal;
+    has_signal(traj) -> [P] bool.  returns: all that was sampled.
+    """
+    parts, found = [], 0
+    while len(parts) < rounds and found < prompts:
+        parts.append(sample_scored())
+        found += int(has_signal(parts[-1]).sum())
+    return join(parts)

@@ -1,0 +1,50 @@
+"""What a batch of trajectories looks like: numbers for the metrics, samples for the report."""
+
+import numpy as np
+
+
+def numbers(traj, zero_variance, groups):
+    """Metrics of one update's rollouts; names and units are in training/metrics.SCHEMA.
+
+    zero_variance: [P] bool; groups: those learned from.
+    """
+    reward = traj.reward[np.isfinite(traj.reward)]
+    length = traj.mask.sum(1)
+    return {
+        "reward/mean": reward.mean() if reward.size else np.nan,
+        "reward/std": reward.std() if reward.size else np.nan,
+        "reward/unscorable": len(traj.reward) - reward.size,
+        "groups/zero_std": zero_variance.sum(),
+        "groups/dropped": len(traj.task) - len(groups),
+        "length/mean": length.mean(),
+        "length/max": length.max(),
+        "length/truncated": len(length) - traj.stopped.sum(),
+        "tokens/sampled": length.sum(),
+    }
+
+
+def extremes(traj, adv, logp, tokenizer, step, count):
+    """Rows of rollouts.jsonl for the `count` samples of lowest and highest reward, half each.
+
+    logp: [B, R], the learner's; the sampler's stands in where the learner has none.
+    """
+    scorable = np.flatnonzero(np.isfinite(traj.reward))
+    order = scorable[np.argsort(traj.reward[scorable], kind="stable")]
+    half = min(count // 2, len(order) // 2)
+    picked = np.concatenate([order[:half], order[len(order) - half :]])
+    return [_row(traj, adv, logp, tokenizer, step, b) for b in picked]
+
+
+def _row(traj, adv, logp, tokenizer, step, b):
+    g, mask = traj.group[b], traj.mask[b]
+    shown = np.where(np.isnan(logp[b]), traj.full_logp[b], logp[b])[mask]
+    return {
+        "step": int(step),
+        "task": int(traj.task[g]),
+        "prompt": tokenizer.decode(traj.prompt_tokens[g][traj.prompt_valid[g]]),
+        "reward": float(traj.reward[b]),
+        "advantage": float(adv[b]),
+        "pieces": tokenizer.pieces(traj.tokens[b][mask]),
+        "logp": [round(float(x), 4) for x in shown],
+        "ended": "stop" if traj.stopped[b] else "length",
+    }

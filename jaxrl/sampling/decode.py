@@ -1,0 +1,107 @@
+"""The single-turn sampler: prompts in, groups of samples out, one compiled program a bucket.
+
+A prompt is prefilled once and its keys and values are shared by its group. Continuous batching and
+many turns belong to the slot engine, not here.
+"""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrl.models import decoder
+from jaxrl.models.layers import rms_norm
+from jaxrl.ops import attention, distributions
+from jaxrl.sampling import cache as caches
+from jaxrl.sampling import stops
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig:
+    """What one compiled sampler fixes."""
+
+    group: int = 1  # G: samples a prompt
+    max_new: int = 64  # R: response slots
+    law: distributions.Law = dataclasses.field(default_factory=distributions.Law)
+
+    def __post_init__(self):
+        for key in ("group", "max_new"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"rollout.{key}={getattr(self, key)}: give at least 1")
+
+
+@struct.dataclass
+class Samples:
+    """B = P·G rows, sample s of prompt p at p·G + s; the stop token counts, zero after it."""
+
+    tokens: jax.Array  # [B, R] int32
+    mask: jax.Array  # [B, R] bool
+    logp: jax.Array  # [B, R] f32, of the law sampled from
+    full_logp: jax.Array  # [B, R] f32, of softmax(logits / temperature)
+    stopped: jax.Array  # [B] bool: by a stop token or string
+
+
+def sample(params, tokens_PT, valid_PT, wanted_P, key, stop_SV, *, model, c):
+    """Left-padded prompts -> Samples.
+
+    tokens_PT int32, valid_PT bool; wanted_P: False for rows that only fill the bucket; stop_SV: see
+    sampling/stops.py. A row's draws depend on (key, its number, its own past) and on no neighbour.
+    """
+    P, R, G = tokens_PT.shape[0], c.max_new, c.group
+    hidden_PD, cache = _prefill(params, tokens_PT, valid_PT, model, c)
+    length_B = jnp.repeat(valid_PT.sum(1), G)
+    row_B = jnp.arange(P * G)
+    empty = jnp.zeros((P * G, R))
+    blank = Samples(empty.astype(jnp.int32), empty.astype(bool), empty, empty, empty[:, 0] > 0)
+    layers = decoder.unstack(params, model)
+
+    def emit(t, logits_BV, live_B, state_B, out):
+        u_B = distributions.uniforms(key, row_B, t)
+        token_B, logp_B, full_B = distributions.draw(logits_BV, u_B, c.law)
+        token_B = jnp.where(live_B, token_B, 0)
+        state_B = jnp.where(live_B, stop_SV[state_B, token_B], state_B)
+        put = lambda x_BR, x_B: jax.lax.dynamic_update_slice_in_dim(x_BR, x_B[:, None], t, 1)
+        out = Samples(
+            tokens=put(out.tokens, token_B),
+            mask=put(out.mask, live_B),
+            logp=put(out.logp, live_B * logp_B),
+            full_logp=put(out.full_logp, live_B * full_B),
+            stopped=live_B & (state_B == len(stop_SV) - 1) | out.stopped,
+        )
+        return t + 1, token_B, live_B & ~out.stopped, state_B, out
+
+    def step(carry):
+        (t, token_B, live_B, state_B, out), cache = carry
+        hidden_BD, cache = _decode(layers, token_B, length_B + t - 1, t - 1, valid_PT, cache, model)
+        logits_BV = _logits(params, hidden_BD, model)
+        return emit(t, logits_BV, live_B, state_B, out), cache
+
+    logits_BV = jnp.repeat(_logits(params, hidden_PD, model), G, axis=0)
+    start = jnp.full(P * G, stops.START)
+    first = emit(jnp.int32(0), logits_BV, jnp.repeat(wanted_P, G), start, blank)
+    alive = lambda carry: (carry[0][0] < R) & carry[0][2].any()
+    return jax.lax.while_loop(alive, step, (first, cache))[0][-1]
+
+
+def _prefill(params, tokens_PT, valid_PT, model, c):
+    """Last hidden state of each prompt [P, D], and the layers' caches, branches still empty."""
+    position = jnp.maximum(jnp.cumsum(valid_PT, 1) - 1, 0)
+    forest = attention.Forest(jnp.zeros_like(position), valid_PT.astype(jnp.int32))
+    attend = lambda q, k, v, _: (attention.forest(q, k, v, forest), (k, v))
+    x_PTD, (k, v) = decoder.blocks(params, tokens_PT, position, attend, None, model)
+    grow = lambda i: caches.with_branches((k[i], v[i]), c.group, c.max_new)
+    return x_PTD[:, -1], [grow(i) for i in range(model.L)]
+
+
+def _decode(params, token_B, position_B, slot, valid_PT, cache, model):
+    attend = partial(caches.attend, valid_PT=valid_PT, slot=slot)
+    tokens, positions = token_B[:, None], position_B[:, None]
+    x_BTD, cache = decoder.blocks(params, tokens, positions, attend, cache, model)
+    return x_BTD[:, 0], cache
+
+
+def _logits(params, hidden_BD, model):
+    hidden_BD = rms_norm(hidden_BD, params["norm"], model.norm_eps)
+    return jnp.einsum("bd,vd->bv", hidden_BD, decoder.head(params).astype(hidden_BD.dtype))

@@ -1,0 +1,57 @@
+"""Stop tokens and stop strings as one automaton over token ids, so that the device can run it.
+
+A stop string may begin inside one token and end inside another. The automaton reads bytes (Aho and
+Corasick 1975); here its steps are composed per token, which leaves a table [states, V].
+"""
+
+import numpy as np
+
+START = 0
+
+
+def table(strings, stop_ids, token_bytes, vocab):
+    """next_state [states, vocab] int32; the last state is "stopped", and a stopped row stays so.
+
+    stop_ids: token ids that end a row; token_bytes: bytes of every id of the tokenizer, which may
+    be fewer than vocab. Without strings there are two states.
+    """
+    if any(not s for s in strings):
+        raise ValueError(
+            f"stop strings {list(strings)!r}: an empty string stops everything; drop it"
+        )
+    wrong = [i for i in stop_ids if not 0 <= i < vocab]
+    if wrong:
+        raise ValueError(
+            f"stop ids {wrong} are outside the vocabulary of {vocab}: give its own ids"
+        )
+    step = _byte_steps([s.encode() for s in strings])
+    stopped = len(step) - 1
+    states = np.repeat(np.arange(len(step), dtype=np.int32)[:, None], vocab, axis=1)
+    for i, text in _by_position(token_bytes):
+        states[:, i] = step[states[:, i], text]
+    states[:, list(stop_ids)] = stopped
+    return states
+
+
+def _by_position(token_bytes):
+    """For each position: the ids of tokens that long, and their bytes there."""
+    lengths = np.array([len(b) for b in token_bytes])
+    for position in range(lengths.max(initial=0)):
+        ids = np.flatnonzero(lengths > position)
+        yield ids, np.array([token_bytes[i][position] for i in ids])
+
+
+def _byte_steps(strings):
+    """The automaton over bytes [states, 256]; a state is a prefix of a stop string."""
+    prefixes = sorted({s[:n] for s in strings for n in range(len(s))} | {b""}, key=len)
+    number = {prefix: i for i, prefix in enumerate(prefixes)}
+    stopped = len(prefixes)
+    step = np.full((stopped + 1, 256), stopped, np.int32)
+    for prefix, i in number.items():
+        for byte in range(256):
+            text = prefix + bytes([byte])
+            if not any(text.endswith(s) for s in strings):
+                step[i, byte] = next(
+                    number[text[n:]] for n in range(len(text) + 1) if text[n:] in number
+                )
+    return step

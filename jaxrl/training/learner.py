@@ -1,0 +1,79 @@
+"""Rollouts and their advantages -> packed rows -> updates, on the mesh."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from jaxrl.data import packing
+from jaxrl.training import step
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerConfig:
+    """The `learner` keys of a config, sizes resolved."""
+
+    width: int  # columns of a row
+    scored: int  # scored tokens of a row
+    rows: int  # a whole batch in the worst case; a multiple of micro
+    micro: int  # rows a micro-batch
+    epochs: int  # updates on each batch
+    old_logp: str = "sampler"  # or "learner"
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        for key in ("width", "scored", "micro", "epochs"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"learner.{key}={getattr(self, key)}: give at least 1")
+        if self.old_logp not in ("sampler", "learner"):
+            raise ValueError(f"learner.old_logp={self.old_logp!r}: give sampler or learner")
+
+
+class Learner:
+    """Holds the compiled update. reference: parameters for the KL term, None without one."""
+
+    def __init__(self, base, objective, c, *, reference=None):
+        self._c, self._base, self._reference = c, base, reference
+        how = base.how | {"temperature": c.temperature}
+        loss_fn = step.make_loss(objective, base.model, **how)
+        self._step = step.make_train_step(loss_fn, base.tx, base.shardings())
+        self._score = step.make_score(base.model, **how)
+
+    def __call__(self, state, traj, groups, adv):
+        """One batch. adv: [B]; groups: rows of traj.prompt_tokens that are in the loss.
+
+        returns: state, metrics of the last epoch, and the learner's log-prob of each token before
+        the first update [B, R], NaN where none was computed.
+        """
+        rows, count, where = self._pack(traj, groups, adv)
+        if self._c.old_logp == "learner":
+            rows = rows.replace(old_logp=self._score(state.params, rows, count))
+        if self._reference is not None:
+            rows = rows.replace(ref_logp=self._score(self._reference, rows, count))
+        state, metrics, first = self._step(state, rows, count)
+        for _ in range(self._c.epochs - 1):
+            state, metrics, _ = self._step(state, rows, count)
+        logp = np.where(where >= 0, np.asarray(first).reshape(-1)[where], np.nan)
+        return state, metrics | self._gaps(traj, logp, where >= 0), logp
+
+    def _pack(self, traj, groups, adv):
+        c = self._c
+        per_token = {
+            "mask": traj.mask.astype(np.float32),
+            "adv": np.broadcast_to(np.asarray(adv)[:, None], traj.tokens.shape),
+            "old_logp": traj.full_logp,
+            "ref_logp": np.zeros(traj.tokens.shape, np.float32),
+        }
+        rows, used, where = packing.pack(
+            traj, per_token, groups=groups, width=c.width, scored=c.scored, rows=c.rows
+        )
+        split = lambda x: self._base.place_rows(x.reshape(-1, c.micro, x.shape[-1]), axis=1)
+        return jax.tree.map(split, rows), -(-used // c.micro), where
+
+    def _gaps(self, traj, logp, known):
+        gap = np.abs(traj.full_logp - logp)[known]
+        return {
+            "sampler/gap_mean": gap.mean() if gap.size else np.nan,
+            "sampler/gap_max": gap.max() if gap.size else np.nan,
+            "tokens/trained": gap.size,
+        }

@@ -1,0 +1,114 @@
+"""What every recipe does first: model, mesh, optimizer, the state a run starts or resumes from."""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+
+from jaxrl.data.tokenizers import Tokenizer
+from jaxrl.models import checkpoints, decoder, spec
+from jaxrl.parallel import mesh, rules
+from jaxrl.training import optimizer
+
+log = logging.getLogger(__name__)
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """A base model ready to train: nothing here changes during the run."""
+
+    path: Path  # Hugging Face directory
+    model: decoder.Config
+    tokenizer: Tokenizer
+    mesh: Mesh
+    abstract: dict  # parameters as shapes with shardings
+    optimizer: optimizer.OptimizerConfig
+    tx: optax.GradientTransformation
+    how: dict[str, Any]  # dtype and remat of the learner's forward pass
+
+    def load(self):
+        """The base model's parameters, in float32, straight to their shardings."""
+        shardings = jax.tree.map(lambda x: x.sharding, self.abstract)
+        return checkpoints.load(self.path, self.model, shardings)
+
+    def abstract_state(self):
+        """The TrainState as shapes with shardings."""
+        return optimizer.abstract_state(self.tx, self.abstract)
+
+    def shardings(self):
+        """The shardings of the TrainState."""
+        return jax.tree.map(lambda x: x.sharding, self.abstract_state())
+
+    def place_rows(self, x, axis=0):
+        """A host array whose `axis` is the batch, on the devices of the mesh."""
+        names = [None] * axis + ["batch"] + [None] * (x.ndim - axis - 1)
+        return jax.device_put(x, NamedSharding(self.mesh, rules.spec(rules.TRAIN, *names)))
+
+
+def open_base(c, rows, updates):
+    """Reads names and shapes, no weights; refuses what cannot run. rows: see mesh.check."""
+    if c.model.dtype not in DTYPES:
+        raise ValueError(f"model.dtype={c.model.dtype!r}: give one of {', '.join(DTYPES)}")
+    if c.model.remat not in decoder.REMAT:
+        raise ValueError(f"model.remat={c.model.remat!r}: give one of {', '.join(decoder.REMAT)}")
+    tuning = optimizer.OptimizerConfig(**c.optimizer, steps=updates)
+    path = checkpoints.cached_hf(checkpoints.source(c.model.checkpoint, c.model.sha256 or None))
+    model = checkpoints.config(path)
+    tokenizer = checkpoints.tokenizer(path, model)
+    devices = mesh.make(**c.mesh)
+    mesh.check(devices, model, rows=rows)
+    specs = decoder.specs(model)
+    abstract = spec.abstract(specs, shardings=rules.shardings(specs, devices, rules.TRAIN))
+    how = {"dtype": DTYPES[c.model.dtype], "remat": c.model.remat}
+    return Base(path, model, tokenizer, devices, abstract, tuning, optimizer.build(tuning), how)
+
+
+def start_or_resume(base, saver):
+    """(TrainState, host dict of the checkpoint or None)."""
+    if saver.latest() is None:
+        make = jax.jit(
+            lambda params: optimizer.init_state(base.tx, params),
+            donate_argnums=0,
+            out_shardings=base.shardings(),
+        )
+        return make(base.load()), None
+    state, host = saver.restore(base.abstract_state())
+    log.info("resuming after %d updates", int(state.step))
+    return state, host
+
+
+def write_config(c, run_dir):
+    """run_dir/config.json. A run that exists must have been made with the same settings.
+
+    Only `steps` and the cadence of saving, logging and evaluating may change on a resume.
+    """
+    path = Path(run_dir) / "config.json"
+    new = json.loads(c.to_json())
+    if path.exists():
+        old = json.loads(path.read_text())
+        changed = [
+            k for k in sorted(_flat(old) | _flat(new)) if _flat(old).get(k) != _flat(new).get(k)
+        ]
+        free = ("steps", "checkpoint.", "log.", "eval.every")
+        wrong = [k for k in changed if not k.startswith(free)]
+        if wrong:
+            pairs = ", ".join(f"{k}: {_flat(old).get(k)} → {_flat(new).get(k)}" for k in wrong)
+            raise ValueError(
+                f"--workdir={run_dir} holds a run with other settings ({pairs}): give another "
+                "--workdir, or restore the settings to resume"
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(new, indent=2) + "\n")
+
+
+def _flat(tree, prefix=""):
+    if not isinstance(tree, dict):
+        return {prefix[:-1]: tree}
+    return {k: v for name, x in tree.items() for k, v in _flat(x, f"{prefix}{name}.").items()}

@@ -1,0 +1,37 @@
+"""Trains what a config file says. Rerun the same command to resume.
+
+    python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
+    ... --config.advantage.name=rloo --config.optimizer.lr=2e-6
+
+Ctrl-C or SIGTERM ends the run at the next update, with a checkpoint.
+"""
+
+import logging
+
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from jaxrl.recipes import rl
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run, such as runs/NAME.")
+
+
+def main(argv):
+    """Picks the recipe by the kind of config, and prints what the run came to."""
+    if argv[1:]:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
+    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax narrates every save
+    logging.getLogger("jaxrl").setLevel(logging.INFO)
+    c = CONFIG.value
+    evals = rl.run(c, WORKDIR.value)
+    print(f"report: {WORKDIR.value}/report.html")
+    if evals and evals[-1]["step"] == c.steps:
+        before, after = evals[0]["accuracy"], evals[-1]["accuracy"]
+        print(f"held-out accuracy: before {before:.3f} → after {after:.3f}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)
