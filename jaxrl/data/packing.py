@@ -1,4 +1,4 @@
-"""Trajectories -> learner rows: a prompt once, its responses branching off it, groups abreast.
+"""Token trees -> learner rows: a prompt once and its responses branching off it, or a sequence.
 
 The number of rows is fixed by the config, the number in use is not: rows are filled densely, first
 fit decreasing, and the train step visits only micro-batches that hold something.
@@ -18,34 +18,65 @@ def pack(traj, per_token, *, groups, width, scored, rows):
     traj.prompt_tokens to take; rows: N.
     Also returns where each response token went: [B, R] into the flat scored axis, −1 = nowhere.
     """
-    pieces = [_tree(traj, g) for g in groups]
+    pieces = [_tree(traj, g, per_token) for g in groups]
+    out, used, starts = fill(pieces, width=width, scored=scored, rows=rows)
+    where = np.full(traj.tokens.shape, -1, np.int64)
+    for piece, start in zip(pieces, starts, strict=True):
+        where[piece["b"], piece["r"]] = start + np.arange(len(piece["slot"]))
+    return out, used, where
+
+
+def sequence(tokens, mask):
+    """A token list as the tree of one node, for `fill`; mask [T] bool: the tokens in the loss."""
+    slot = np.flatnonzero(mask)
+    flat, none = np.zeros(len(tokens), np.int32), np.zeros(len(slot), np.float32)
+    return {
+        "tokens": tokens,
+        "position": np.arange(len(tokens)),
+        "lo": flat,
+        "hi": flat + 1,
+        "slot": slot,
+        "parent": slot - 1,
+        "sample": np.zeros(len(slot), np.int32),
+        "samples": 1,
+        **dict.fromkeys(PER_TOKEN, none) | {"mask": none + 1},
+    }
+
+
+def fill(pieces, *, width, scored, rows):
+    """Trees -> Rows [rows, ..], how many are in use, each tree's start on the flat scored axis.
+
+    A tree: tokens, position, lo, hi [w]; slot, parent, sample and PER_TOKEN [s]; samples: its
+    number of leaves. Columns, intervals and samples count from 0 in each tree.
+    """
     bins = _first_fit(pieces, width, scored)
     if len(bins) > rows:
         raise ValueError(
-            f"{len(groups)} groups need {len(bins)} rows of learner.width={width} with "
-            f"learner.scored={scored}, but learner.rows={rows}: raise one of the three"
+            f"{len(pieces)} trees need {len(bins)} rows of learner.width={width} with "
+            f"learner.scored={scored}, but there are {rows}: raise learner.width or learner.scored"
         )
-    out = _empty(rows, width, scored)
-    where = np.full(traj.tokens.shape, -1, np.int64)
+    out, starts = _empty(rows, width, scored), np.zeros(len(pieces), np.int64)
     for n, members in enumerate(bins):
         at, m, sample = 0, 0, 0
-        for piece in members:
+        for i in members:
+            piece = pieces[i]
             w, s = len(piece["tokens"]), len(piece["slot"])
+            columns, places = (n, slice(at, at + w)), (n, slice(m, m + s))
             for key in ("tokens", "position"):
-                out[key][n, at : at + w] = piece[key]
-            for key in ("lo", "hi", "sample"):
-                span = (slice(at, at + w), slice(m, m + s))[key == "sample"]
-                out[key][n, span] = piece[key] + sample
+                out[key][columns] = piece[key]
+            for key in ("lo", "hi"):
+                out[key][columns] = piece[key] + sample
             for key in ("slot", "parent"):
-                out[key][n, m : m + s] = piece[key] + at
+                out[key][places] = piece[key] + at
             for key in PER_TOKEN:
-                out[key][n, m : m + s] = per_token[key][piece["b"], piece["r"]]
-            where[piece["b"], piece["r"]] = n * scored + m + np.arange(s)
+                out[key][places] = piece[key]
+            out["sample"][places] = piece["sample"] + sample
+            starts[i] = n * scored + m
             at, m, sample = at + w, m + s, sample + piece["samples"]
-    return Rows(**out), len(bins), where
+    return Rows(**out), len(bins), starts
 
 
-def _tree(traj, g):
+def _tree(traj, g, per_token):
     """One group as a two-level tree, depth first; intervals count its samples from 0."""
     prompt = traj.prompt_tokens[g][traj.prompt_valid[g]]
     members = np.flatnonzero(traj.group == g)
@@ -64,28 +95,29 @@ def _tree(traj, g):
         "slot": column[chosen],
         "parent": np.where(r == 0, T - 1, column - 1)[chosen],
         "sample": sample[chosen],
+        "samples": len(members),
         "b": b[chosen],
         "r": r[chosen],
-        "samples": len(members),
+        **{key: per_token[key][b[chosen], r[chosen]] for key in PER_TOKEN},
     }
 
 
 def _first_fit(pieces, width, scored):
-    """Pieces -> rows of pieces, the largest first, each into the first row with room."""
+    """Rows of indices into pieces: the largest first, each into the first row with room."""
     bins, room = [], []
-    for piece in sorted(pieces, key=lambda p: -len(p["tokens"])):
-        w, s = len(piece["tokens"]), len(piece["slot"])
+    for i in sorted(range(len(pieces)), key=lambda i: -len(pieces[i]["tokens"])):
+        w, s = len(pieces[i]["tokens"]), len(pieces[i]["slot"])
         if w > width or s > scored:
             raise ValueError(
-                f"a group takes {w} columns and {s} scored tokens, a row has learner.width={width} "
+                f"a tree takes {w} columns and {s} scored tokens, a row has learner.width={width} "
                 f"and learner.scored={scored}: raise them, or lower rollout.group or max_new"
             )
-        fits = next((i for i, (a, b) in enumerate(room) if w <= a and s <= b), None)
+        fits = next((n for n, (a, b) in enumerate(room) if w <= a and s <= b), None)
         if fits is None:
             fits = len(bins)
             bins.append([])
             room.append((width, scored))
-        bins[fits].append(piece)
+        bins[fits].append(i)
         room[fits] = room[fits][0] - w, room[fits][1] - s
     return bins
 
