@@ -15,6 +15,8 @@ from jaxrl.models.spec import Spec, stack
 from jaxrl.ops import attention
 from jaxrl.parallel import mesh, rules
 
+SPLIT = rules.TRAIN["batch"], rules.TRAIN["heads"]  # of attention, for kernels under a mesh
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -77,7 +79,7 @@ def forward(params, tokens, position, lo, hi, c, *, dtype=jnp.float32, remat="no
     Activations and products are of `dtype`; norms, softmax and rotation are in f32.
     """
     forest = attention.Forest(lo, hi)
-    attend = lambda q, k, v, _: (attention.forest(q, k, v, forest), None)
+    attend = lambda q, k, v, _: (attention.forest(q, k, v, forest, split=SPLIT), None)
     x, _ = blocks(params, tokens, position, attend, None, c, dtype=dtype, remat=remat)
     return rms_norm(x, params["norm"], c.norm_eps)
 

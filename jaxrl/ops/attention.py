@@ -10,6 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrl.ops import attention_kernels as kernels
+
 NEG = -1e30
 DENSE = (
     2048  # columns up to which a row's scores are kept whole; beyond, they are made chunk by chunk
@@ -32,12 +34,28 @@ def visible(forest, q, k):
     return causal & (forest.lo[:, None, k] <= lo_q) & (lo_q < forest.hi[:, None, k])
 
 
-def forest(q_NWHd, k_NWKd, v_NWKd, tree):
+def forest(q_NWHd, k_NWKd, v_NWKd, tree, *, split=None):
     """softmax(q·kᵀ / √d + mask)·v with grouped heads (arXiv:2305.13245); scores and softmax in f32.
 
-    q: [N, W, H, d]; k, v: [N, W, K, d], H a multiple of K; tree: Forest of [N, W].
+    q: [N, W, H, d]; k, v: [N, W, K, d], H a multiple of K; tree: Forest of [N, W]; split: the mesh
+    axes of rows and of heads, without which a mesh is left to the xla path.
     Returns q's shape. Queries that see nothing (padding) return finite junk.
     """
+    where = {"capability": kernels.capability(), "ways": kernels.ways(split)}
+    path = kernels.choose(jax.default_backend(), q_NWHd, k_NWKd, **where)
+    if path == "xla":
+        return _xla(q_NWHd, k_NWKd, v_NWKd, tree)
+    attend = lambda q, k, v, lo, hi: kernels.KERNELS[path](q, k, v, whole_mask(Forest(lo, hi)))
+    return kernels.on_each_device(attend, split)(q_NWHd, k_NWKd, v_NWKd, *tree)
+
+
+def whole_mask(tree):
+    """`visible` of whole rows [N, W, W]; padding sees itself, as a kernel's softmax needs a key."""
+    W = tree.lo.shape[1]
+    return visible(tree, slice(0, W), slice(0, W)) | jnp.eye(W, dtype=bool)
+
+
+def _xla(q_NWHd, k_NWKd, v_NWKd, tree):
     N, W, H, d = q_NWHd.shape
     K = k_NWKd.shape[2]
     q = (q_NWHd * d**-0.5).reshape(N, W, K, H // K, d).transpose(0, 2, 3, 1, 4)

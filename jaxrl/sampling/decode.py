@@ -89,7 +89,8 @@ def _prefill(params, tokens_PT, valid_PT, model, c):
     """Last hidden state of each prompt [P, D], and the layers' caches, branches still empty."""
     position = jnp.maximum(jnp.cumsum(valid_PT, 1) - 1, 0)
     forest = attention.Forest(jnp.zeros_like(position), valid_PT.astype(jnp.int32))
-    attend = lambda q, k, v, _: (attention.forest(q, k, v, forest), (k, v))
+    split = decoder.SPLIT
+    attend = lambda q, k, v, _: (attention.forest(q, k, v, forest, split=split), (k, v))
     x_PTD, (k, v) = decoder.blocks(params, tokens_PT, position, attend, None, model)
     grow = lambda i: caches.with_branches((k[i], v[i]), c.group, c.max_new)
     return x_PTD[:, -1], [grow(i) for i in range(model.L)]
