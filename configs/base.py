@@ -87,12 +87,22 @@ def sft():
     c = _common()
     c.data = ConfigDict(
         {
-            "path": "",  # JSON lines: {"messages": [...]} or {"prompt": ..., "response": ...}
+            # JSON lines: {"messages": [...]}, rendered by the model's chat template, every turn of
+            # the assistant in the loss; or {"prompt": ..., "response": ...}, verbatim
+            "path": "",
+            "eval_path": "",  # held-out lines of the same form; "" = no evaluation
             "batch": 16,  # examples an update
             "max_length": 512,  # longest example in tokens; a longer one is refused
         }
     )
-    c.learner = ConfigDict({"width": 512, "scored": 512, "rows": 16, "micro": 1})
+    c.eval = ConfigDict({"every": 0})  # updates between evaluations; 0 = before and after only
+    c.learner = ConfigDict(
+        {
+            "width": 0,  # columns of a row, which holds several short examples; 0 = max_length
+            "scored": 0,  # tokens of a row that can be in the loss; 0 = width
+            "micro": 1,  # rows a micro-batch
+        }
+    )
     return c.lock()
 
 

@@ -12,7 +12,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from jaxrl.recipes import rl
+from jaxrl.recipes import rl, sft
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run, such as runs/NAME.")
@@ -25,11 +25,13 @@ def main(argv):
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax narrates every save
     logging.getLogger("jaxrl").setLevel(logging.INFO)
     c = CONFIG.value
-    evals = rl.run(c, WORKDIR.value)
+    recipe = rl if "rollout" in c else sft
+    evals = recipe.run(c, WORKDIR.value)
     print(f"report: {WORKDIR.value}/report.html")
     if evals and evals[-1]["step"] == c.steps:
-        before, after = evals[0]["accuracy"], evals[-1]["accuracy"]
-        print(f"held-out accuracy: before {before:.3f} → after {after:.3f}")
+        kind = "loss" if "loss" in evals[0] else "accuracy"
+        before, after = evals[0][kind], evals[-1][kind]
+        print(f"held-out {kind}: before {before:.3f} → after {after:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""The moving parts of an `rl` run: what is opened, compiled, counted, saved and closed."""
+"""The moving parts of an `rl` run: what is sampled, scored, compiled, learned and evaluated."""
 
 import contextlib
 import dataclasses
 import functools
-import logging
 
 import jax
 import numpy as np
@@ -17,12 +16,8 @@ from jaxrl.rewards import verified
 from jaxrl.rollouts import collect, summary
 from jaxrl.rollouts.workers import EnvPool
 from jaxrl.sampling.sampler import Sampler
-from jaxrl.training import metrics, optimizer, setup
-from jaxrl.training.checkpoint import Checkpointer, stop_signals
-from jaxrl.training.clock import Clock
 from jaxrl.training.learner import Learner
-
-log = logging.getLogger(__name__)
+from jaxrl.training.session import Session
 
 
 class Run:
@@ -43,20 +38,13 @@ class Run:
 
     def _enter(self, enter):
         c, p = self._c, self._plan
-        enter(jax.set_mesh(p.base.mesh))
-        self._stop = enter(stop_signals())
-        self._saver = enter(
-            Checkpointer(self._workdir, keep=c.checkpoint.keep, every=c.checkpoint.every)
-        )
         limits = {key: c.rollout[key] for key in ("workers", "seconds", "memory_mb")}
         self._pool = enter(EnvPool(c.env.name, c.env.params.to_dict(), **limits))
-        self._clock = enter(contextlib.closing(Clock()))
-        self.state, host = setup.start_or_resume(p.base, self._saver)
         self.tasks = sources.task_batches(len(p.env), c.rollout.prompts, c.seed)
-        if host:
-            self.tasks.set_state(host["tasks"])
-        start = int(self.state.step) // c.learner.epochs
-        self._writer = enter(metrics.Writer(self._workdir, resume_at=start))
+        s = self._session = enter(
+            Session(c, p.base, self._workdir, self.tasks, epochs=c.learner.epochs)
+        )
+        self.state = s.state
         self._sampler = self._make_sampler(p.sample, p.env, c.rollout.prompts)
         self._sampler.compile(p.base.abstract)
         reference = p.base.load() if p.objective.kl_coef else None
@@ -65,9 +53,8 @@ class Run:
         if p.held_out:
             self._judge = enter(EnvPool(c.env.name, p.held_out_params, **limits))
             self._greedy = self._make_sampler(p.greedy, p.held_out, c.eval.prompts)
-            if start == 0:
-                self._evaluate(self.state, 0)
-        self._progress = enter(metrics.Progress(c.steps))
+            if s.evaluates(s.start):  # also on a resume: the writer dropped what was due here
+                self._evaluate(self.state, s.start)
 
     def _make_sampler(self, how, env, prompts):
         b = self._plan.base
@@ -94,11 +81,11 @@ class Run:
 
     def _collect_once(self, params, tasks, version, key):
         p = self._plan
-        with self._clock.stage("sample"):
+        with self._session.clock.stage("sample"):
             traj, states = collect.collect(
                 p.env, p.base.tokenizer, self._sampler, params, next(tasks), key, version=version
             )
-        with self._clock.stage("score"):
+        with self._session.clock.stage("score"):
             reward, _ = verified.score(self._pool, states, traj.texts)
         return dataclasses.replace(traj, reward=reward + self._overlong(traj))
 
@@ -129,38 +116,26 @@ class Run:
 
     def learn(self, state, traj, groups, adv):
         """One batch of updates."""
-        with self._clock.stage("update"):
+        with self._session.clock.stage("update"):
             return self._learner(state, traj, groups, adv)
 
     def after(self, state, i, traj, groups, adv, stats, logp):
         """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
-        c, p = self._c, self._plan
-        done = i + 1
-        if p.held_out and (done == c.steps or (c.eval.every and done % c.eval.every == 0)):
-            self._evaluate(state, done)
-        if self._saver.due(done) or self._stop.asked:
-            with self._clock.stage("checkpoint"):
-                self._save(state)
-        row = summary.numbers(traj, ~self._has_signal(traj), groups) | stats | self._clock.read()
-        row["optim/lr"] = optimizer.learning_rate(p.base.optimizer, state.step - state.skipped - 1)
-        row["tokens/per_second"] = row["tokens/sampled"] / row["time/total"]
-        self._writer.update(i, row)
-        self._writer.rollouts(
-            summary.extremes(traj, adv, logp, p.base.tokenizer, i, c.log.rollouts)
-        )
-        self._progress.update(i, row)
-        return bool(self._stop.asked)
+        s, p = self._session, self._plan
+        if p.held_out and s.evaluates(i + 1):
+            self._evaluate(state, i + 1)
+        row = summary.numbers(traj, ~self._has_signal(traj), groups) | stats
+        count = self._c.log.rollouts
+        s.writer.rollouts(summary.extremes(traj, adv, logp, p.base.tokenizer, i, count))
+        return s.record(state, i, row, row["tokens/sampled"])
 
     def finish(self, state):
         """Saves what the last cadence left unsaved."""
-        self._save(state)
-
-    def _save(self, state):
-        self._saver.save(state, {"tasks": self.tasks.get_state()})
+        self._session.save(state)
 
     def _evaluate(self, state, step):
         p, c = self._plan, self._c
-        with self._clock.stage("eval"):
+        with self._session.clock.stage("eval"):
             row = held_out.evaluate(
                 p.held_out,
                 self._judge,
@@ -172,7 +147,7 @@ class Run:
                 step=step,
                 prompts=c.eval.prompts,
             )
-        self._writer.evaluation(row)
+        self._session.writer.evaluation(row)
 
 
 def _signals(traj):

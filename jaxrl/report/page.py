@@ -38,6 +38,7 @@ class Run:
     metrics: list[dict]
     rollouts: list[dict]
     evals: list[dict]
+    losses: list[float]  # held out, oldest first; fine-tuning has these in place of evals
     broken: int  # lines of the .jsonl files that are no JSON
 
 
@@ -66,7 +67,8 @@ def load(run_dir):
         config=json.loads(config.read_text(encoding="utf-8")) if config.exists() else {},
         metrics=metrics,
         rollouts=rollouts,
-        evals=[row for row in evals if row["accuracy"] is not None],  # null: an empty set
+        evals=[row for row in evals if row.get("accuracy") is not None],  # null: an empty set
+        losses=[row["loss"] for row in evals if row.get("loss") is not None],
         broken=sum(broken for _, broken in read),
     )
 
@@ -78,7 +80,7 @@ def render(run):
     return _template().render(
         run=run,
         model=_model(run.config),
-        facts=facts(run.metrics),
+        facts=facts(run.metrics, run.losses),
         sets=[samples.held_out(rows) for rows in _by_name(run.evals).values()],
         panels=panels(run),
         rollouts=[
@@ -95,19 +97,22 @@ def render(run):
     )
 
 
-def facts(metrics):
+def facts(metrics, losses=()):
     """[(what, value)]: the run in a line of figures."""
     if not metrics:
         return []
     total = lambda name: np.nansum(plots.values(metrics, name))
+    kind = "sampled" if "tokens/sampled" in metrics[0] else "trained"
     speed = plots.values(metrics, "tokens/per_second")
     found = [
         ("updates", f"{len(metrics):,}"),
-        ("tokens sampled", f"{total('tokens/sampled'):,.0f}"),
+        (f"tokens {kind}", f"{total(f'tokens/{kind}'):,.0f}"),
         ("wall time", _clock(total("time/total"))),
     ]
     if np.isfinite(speed).any():
         found.append(("tokens/s, median", f"{np.nanmedian(speed):,.0f}"))
+    if len(losses) > 1:
+        found.append(("held-out loss", f"{losses[0]:.3f} → {losses[-1]:.3f}"))
     return found
 
 

@@ -64,7 +64,8 @@ PANELS = (
         log=True,
     ),
     Panel("Gradient norm", (("optim/grad_norm", "norm"),), "before clipping"),
-    Panel("Throughput", (("tokens/per_second", "tokens/s"),), "sampled tokens per second"),
+    Panel("Throughput", (("tokens/per_second", "tokens/s"),), "tokens per second"),
+    Panel("Loss", (("policy/loss", "minimized"),), "per token in the loss"),
 )
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 
 from jaxrl.data import packing
@@ -67,8 +66,7 @@ class Learner:
         rows, used, where = packing.pack(
             traj, per_token, groups=groups, width=c.width, scored=c.scored, rows=c.rows
         )
-        split = lambda x: self._base.place_rows(x.reshape(-1, c.micro, x.shape[-1]), axis=1)
-        return jax.tree.map(split, rows), -(-used // c.micro), where
+        return self._base.place_micro(rows, c.micro), -(-used // c.micro), where
 
     def _gaps(self, traj, logp, known):
         gap = np.abs(traj.full_logp - logp)[known]

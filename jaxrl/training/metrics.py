@@ -50,7 +50,7 @@ SCHEMA = {
     "time/total": ("seconds", "the whole update, all of the above included"),
     "tokens/sampled": ("tokens", "chosen by the policy: rollouts × length/mean"),
     "tokens/trained": ("tokens", "in the loss"),
-    "tokens/per_second": ("tokens/s", "tokens/sampled over time/total"),
+    "tokens/per_second": ("tokens/s", "tokens/sampled (or, if none, /trained) over time/total"),
     "compile/count": ("programs", "count compiled during this update"),
 }
 WINDOW = 20  # updates over which the time left is estimated
@@ -102,9 +102,13 @@ class Writer:
             _append(self._rollouts, row)
 
     def evaluation(self, row):
-        """One evaluated set: {step, name, n, correct, accuracy, low, high, rows}."""
+        """One evaluated set: {step, name, n, correct, accuracy, low, high, rows}.
+
+        Or, where nothing is answered, {step, name, n, loss}.
+        """
         _append(self._evals, row)
-        self._chart({f"eval/{row['name']}": row["accuracy"]}, row["step"])
+        kind = "loss" if "loss" in row else "accuracy"
+        self._chart({f"eval/{row['name']}": row[kind]}, row["step"])
 
     def _chart(self, values, step):
         for name, value in values.items():
@@ -231,19 +235,18 @@ def _scalar(name, value):
 
 
 def _line(done, total, metrics, left):
-    show = lambda name, form: format(float(metrics[name]), form) if name in metrics else "–"
-    kl = "policy/ref_kl" if "policy/ref_kl" in metrics else "policy/kl"
-    return "  ".join(
-        [
-            f"update {done:>{len(str(total))}}/{total}",
-            f"reward {show('reward/mean', '.3f')}",
-            f"KL {show(kl, '.4f')}",
-            f"entropy {show('policy/entropy', '.2f')}",
-            f"length {show('length/mean', '.1f')}",
-            f"{show('tokens/per_second', ',.0f')} tok/s",
-            "left –" if left is None else f"left {_clock(left)}",
-        ]
-    )
+    shown = [
+        ("reward {:.3f}", "reward/mean")
+        if "reward/mean" in metrics
+        else ("loss {:.4f}", "policy/loss"),
+        ("KL {:.4f}", "policy/ref_kl" if "policy/ref_kl" in metrics else "policy/kl"),
+        ("entropy {:.2f}", "policy/entropy"),
+        ("length {:.1f}", "length/mean"),
+        ("{:,.0f} tok/s", "tokens/per_second"),
+    ]
+    parts = [form.format(float(metrics[name])) for form, name in shown if name in metrics]
+    end = "left –" if left is None else f"left {_clock(left)}"
+    return "  ".join([f"update {done:>{len(str(total))}}/{total}", *parts, end])
 
 
 def _clock(seconds):

@@ -51,6 +51,11 @@ class Base:
         names = [None] * axis + ["batch"] + [None] * (x.ndim - axis - 1)
         return jax.device_put(x, NamedSharding(self.mesh, rules.spec(rules.TRAIN, *names)))
 
+    def place_micro(self, rows, micro):
+        """Host Rows [N, ..] -> [N / micro, micro, ..], each micro-batch split over the mesh."""
+        split = lambda x: self.place_rows(x.reshape(-1, micro, x.shape[-1]), axis=1)
+        return jax.tree.map(split, rows)
+
 
 def open_base(c, rows, updates):
     """Reads names and shapes, no weights; refuses what cannot run. rows: see mesh.check."""

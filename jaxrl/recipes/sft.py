@@ -1,0 +1,135 @@
+"""Supervised fine-tuning: examples → packed rows → update, and a run around it.
+
+`train` is the loop. `run` makes its parts from a config (configs/base.py, `sft`); a notebook or a
+fork passes its own.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import grain
+import jax
+import jax.numpy as jnp
+
+from jaxrl.algos import objectives
+from jaxrl.data import sources
+from jaxrl.report import page
+from jaxrl.training import examples, metrics, setup, step
+from jaxrl.training.session import Session
+
+
+def train(c, state, batches, learn, after):
+    """Draws, learns, records; after: logs, evaluates, saves, and returns True to stop."""
+    for i in range(int(state.step), c.steps):
+        batch = next(batches)  # c.data.batch examples
+        state, stats = learn(state, batch)
+        if after(state, i, stats):
+            break
+    return state
+
+
+def run(c, workdir):
+    """Trains as `c` says, or goes on with what `workdir` holds, and writes the report.
+
+    returns: the rows of eval.jsonl, oldest first.
+    """
+    p = plan(c)
+    setup.write_config(c, workdir)
+    metrics.print_config(c.to_dict())
+    batches = sources.batches(p.examples, c.data.batch, c.seed)
+    with Session(c, p.base, workdir, batches) as s:
+        parts = Parts(c, p, s)
+        parts.evaluate(s.state, s.start)
+        s.save(train(c, s.state, batches, parts.learn, parts.after))
+    page.write(workdir)
+    return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What `run` builds from."""
+
+    base: setup.Base
+    examples: grain.MapDataset
+    held_out: grain.MapDataset | None
+    width: int
+    scored: int
+    rows: int  # a whole batch in the worst case; a multiple of micro
+    micro: int
+
+
+def plan(c):
+    """Reads all text; raises, naming key, value and fix, on any setting that cannot work."""
+    for key, value in (("steps", c.steps), ("data.batch", c.data.batch)):
+        if value < 1:
+            raise ValueError(f"{key}={value}: give at least 1")
+    base = setup.open_base(c, {"learner.micro": c.learner.micro}, c.steps)
+    longest, width = c.data.max_length, c.learner.width or c.data.max_length
+    limits = {"the model's context": base.model.context, "learner.width": width}
+    for what, limit in limits.items():
+        if not 2 <= longest <= limit:
+            raise ValueError(f"data.max_length={longest}: give 2 to {limit}, {what}")
+    scored, sets = c.learner.scored or width, []
+    for key in ("path", "eval_path"):
+        sets.append(_load(c, base, key, scored) if c.data[key] or key == "path" else None)
+    rows = -(-c.data.batch // c.learner.micro) * c.learner.micro
+    return Plan(base, *sets, width, scored, rows, c.learner.micro)
+
+
+def _load(c, base, key, scored):
+    if not Path(c.data[key]).is_file():
+        raise FileNotFoundError(f"data.{key}={c.data[key]!r} is no file: give one of JSON lines")
+    found = examples.load(c.data[key], base.tokenizer, c.data.max_length)
+    most = max(int(found[i].mask.sum()) for i in range(len(found)))
+    if most > scored:
+        raise ValueError(
+            f"learner.scored={scored}, but an example of data.{key} has {most} tokens in the loss: "
+            "raise it, or zero it"
+        )
+    return found
+
+
+class Parts:
+    """The functions of `train`, with what they compile, inside an open session."""
+
+    def __init__(self, c, plan, session):
+        self._c, self._plan, self._session = c, plan, session
+        base, how = plan.base, objectives.ObjectiveConfig(name="sft")
+        objective = functools.partial(objectives.OBJECTIVES[how.name], c=how)
+        loss_fn = step.make_loss(objective, base.model, **base.how)
+        self._step = step.make_train_step(loss_fn, base.tx, base.shardings())
+        self._score = step.make_score(base.model, **base.how)
+
+    def learn(self, state, batch):
+        """One update on a list of examples."""
+        with self._session.clock.stage("update"):
+            rows, count = self._pack(batch)
+            state, stats, _ = self._step(state, rows, count)
+            stats = jax.device_get(stats)  # waits: the clock is for the work, not its dispatch
+        return state, stats | {"tokens/trained": sum(int(x.mask.sum()) for x in batch)}
+
+    def after(self, state, i, stats):
+        """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
+        self.evaluate(state, i + 1)
+        return self._session.record(state, i, stats, stats["tokens/trained"])
+
+    def evaluate(self, state, done):
+        """Mean loss of a held-out token after `done` updates, when due -> a row of eval.jsonl."""
+        held_out, size, total, tokens = self._plan.held_out, self._c.data.batch, 0.0, 0
+        if not held_out or not self._session.evaluates(done):
+            return
+        with self._session.clock.stage("eval"):
+            for start in range(0, len(held_out), size):
+                stop = min(start + size, len(held_out))
+                rows, count = self._pack([held_out[i] for i in range(start, stop)])
+                logp = self._score(state.params, rows, count)
+                total -= float(jnp.where(rows.mask > 0, logp, 0).sum())
+                tokens += int(rows.mask.sum())
+        row = {"step": done, "name": "held_out", "n": len(held_out), "loss": total / tokens}
+        self._session.writer.evaluation(row)
+
+    def _pack(self, batch):
+        p = self._plan
+        rows, used = examples.pack(batch, width=p.width, scored=p.scored, rows=p.rows)
+        return p.base.place_micro(rows, p.micro), -(-used // p.micro)
