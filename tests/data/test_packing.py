@@ -1,0 +1,115 @@
+"""Packing: from every row one can read each sample back, token by token, and nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny
+
+from jaxrl.data import packing
+
+
+def per_token(traj, seed=0):
+    """Distinct values for each token, so that a slip by one shows."""
+    rng = np.random.default_rng(seed)
+    draw = lambda: rng.normal(size=traj.tokens.shape).astype(np.float32)
+    mask = (rng.random(traj.tokens.shape) < 0.8).astype(np.float32)
+    return {"mask": mask, "old_logp": draw(), "ref_logp": draw(), "adv": draw()}
+
+
+def pack(traj, groups=None, width=40, scored=30, rows=8, values=None):
+    groups = np.arange(len(traj.task)) if groups is None else groups
+    values = values or per_token(traj)
+    return packing.pack(traj, values, groups=groups, width=width, scored=scored, rows=rows)
+
+
+def path(rows, n, column):
+    """Tokens that a column sees, by the rule that Rows documents."""
+    lo, hi = rows.lo[n], rows.hi[n]
+    seen = [k for k in range(column + 1) if lo[k] <= lo[column] < hi[k]]
+    return rows.tokens[n, seen].tolist(), rows.position[n, seen].tolist()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_sample_can_be_read_back(seed):
+    """Each scored token sees its own prompt and response up to itself, at positions 0, 1, 2, …"""
+    rng = np.random.default_rng(seed)
+    sizes = {"P": rng.integers(1, 7), "G": rng.integers(1, 5), "R": rng.integers(1, 6)}
+    traj = tiny.trajectory(seed, **sizes)
+    values = per_token(traj, seed)
+    rows, used, where = pack(traj, values=values)
+    assert ((where >= 0) == traj.valid).all()
+    assert len(np.unique(where[where >= 0])) == traj.valid.sum()
+    for b, r in zip(*np.nonzero(traj.valid), strict=True):
+        n, m = divmod(where[b, r], rows.slot.shape[1])
+        g = traj.group[b]
+        prompt = traj.prompt_tokens[g][traj.prompt_valid[g]].tolist()
+        text = prompt + traj.tokens[b, : r + 1].tolist()
+        assert path(rows, n, rows.slot[n, m]) == (text, list(range(len(text))))
+        assert path(rows, n, rows.parent[n, m])[0] == text[:-1]
+        assert n < used
+        for key, value in values.items():
+            assert getattr(rows, key)[n, m] == value[b, r]
+
+
+def test_samples_are_numbered_within_their_row():
+    """Sequence ratios sum by this number: two responses that share one would be averaged."""
+    traj = tiny.trajectory(1, P=4, G=3)
+    rows, used, where = pack(traj)
+    assert used < 4  # several groups share a row
+    numbers = rows.sample.reshape(-1)[where]
+    row = where // rows.slot.shape[1]
+    seen = set()
+    for b, valid in enumerate(traj.valid):
+        (own,) = set(zip(row[b, valid], numbers[b, valid], strict=True))
+        seen.add(own)
+    assert len(seen) == len(traj.tokens)
+
+
+def test_what_is_not_in_use_is_empty():
+    rows, used, _ = pack(tiny.trajectory(2, P=2))
+    assert used < 8
+    for name in ("tokens", "lo", "hi", "mask", "adv", "old_logp"):
+        assert not getattr(rows, name)[used:].any()
+    columns = rows.hi[0] > rows.lo[0]
+    assert not rows.tokens[0][~columns].any()
+    assert not rows.hi[0][~columns].any()  # an empty interval: padding sees and shows nothing
+
+
+def test_only_the_groups_asked_for_are_packed():
+    traj = tiny.trajectory(3, P=4)
+    rows, _, where = pack(traj, groups=np.array([2, 0]))
+    inside = np.isin(traj.group, [0, 2])
+    assert ((where >= 0) == traj.valid & inside[:, None]).all()
+    assert rows.mask.sum() <= traj.valid[inside].sum()
+
+
+def test_tokens_that_the_policy_did_not_choose_are_seen_and_not_scored():
+    """A tool's answer inside a response stays in the row, but has no slot."""
+    traj = tiny.trajectory(4, P=2, G=2, R=5)
+    chosen = traj.valid & (np.arange(5) != 1)
+    rows, _, where = pack(dataclasses.replace(traj, mask=chosen))
+    assert ((where >= 0) == chosen).all()
+    columns = (rows.hi > rows.lo).sum()
+    assert columns == traj.prompt_valid.sum() + traj.valid.sum()
+
+
+def test_groups_may_be_ragged_and_rows_in_any_order():
+    traj = tiny.trajectory(5, P=3, G=2)
+    keep = np.array([5, 0, 3, 4, 1])  # group 1 lost a sample
+    cut = {k: getattr(traj, k)[keep] for k in ("tokens", "valid", "mask", "logp", "full_logp")}
+    ragged = dataclasses.replace(traj, **cut, group=traj.group[keep])
+    rows, _, where = pack(ragged)
+    assert ((where >= 0) == ragged.valid).all()
+    columns = (rows.hi > rows.lo).sum()
+    assert columns == traj.prompt_valid.sum() + ragged.valid.sum()
+
+
+def test_what_does_not_fit_is_refused_with_the_keys():
+    traj = tiny.trajectory(6, P=6, G=3)
+    with pytest.raises(ValueError, match=r"learner.width=5.*raise"):
+        pack(traj, width=5)
+    with pytest.raises(ValueError, match=r"learner.scored=2.*raise"):
+        pack(traj, scored=2)
+    with pytest.raises(ValueError, match=r"learner.width=25"):
+        pack(traj, width=25, rows=1)
