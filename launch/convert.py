@@ -7,7 +7,7 @@ directory, whose newest saved parameters are taken.
 """
 
 import jax.numpy as jnp
-from absl import app, flags
+from absl import app, flags, logging
 
 from jaxrl.models import checkpoints, decoder, spec
 from jaxrl.training import runs
@@ -23,6 +23,7 @@ def main(argv):
     """Reads the checkpoint, writes the directory, says where it is."""
     if argv[1:]:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: see --help")
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant: it may only read
     c, params, tokenizer = runs.open_model(CHECKPOINT.value)
     checkpoints.save(params, c, tokenizer, OUT.value, dtype=jnp.dtype(DTYPE.value))
     print(f"{OUT.value}: {spec.count(decoder.specs(c)):,} parameters in {DTYPE.value}")
