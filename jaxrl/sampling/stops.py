@@ -35,7 +35,7 @@ def table(strings, stop_ids, token_bytes, vocab):
 
 def _by_position(token_bytes):
     """For each position: the ids of tokens that long, and their bytes there."""
-    lengths = np.array([len(b) for b in token_bytes])
+    lengths = np.array([len(b) for b in token_bytes], int)
     for position in range(lengths.max(initial=0)):
         ids = np.flatnonzero(lengths > position)
         yield ids, np.array([token_bytes[i][position] for i in ids])
