@@ -42,7 +42,7 @@ class Jsonl:
     examples: str = ""  # a file of worked examples; none of them is ever a task
     shots: int = 0  # how many of them are shown, from the top
     system: str = ""  # chat only
-    suffix: str = ""  # chat only: added to each question
+    suffix: str = ""  # added to each question
     extract: str = "lenient"  # or "marked", "strict": see answers.py
 
     def __post_init__(self):

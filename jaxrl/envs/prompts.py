@@ -12,15 +12,16 @@ STYLES = ("chat", "few_shot")
 def messages(style, question, examples, *, system="", suffix=""):
     """The prompt for `question` after `examples` [(question, answer)]: a tuple of messages.
 
-    `system` and `suffix` (added to each question after a space) are for chat; few_shot has neither.
+    `suffix` is added to each question after a space; `system` is for chat.
     """
+    ask = lambda q: f"{q} {suffix}" if suffix else q
     if style == "few_shot":
-        shown = "".join(f"Q: {q}\nA: {a}\n\n" for q, a in examples)
-        return (Message("prompt", f"{shown}Q: {question}\nA:"),)
-    ask = lambda q: Message("user", f"{q} {suffix}" if suffix else q)
-    turns = [m for q, a in examples for m in (ask(q), Message("assistant", a))]
+        shown = "".join(f"Q: {ask(q)}\nA: {a}\n\n" for q, a in examples)
+        return (Message("prompt", f"{shown}Q: {ask(question)}\nA:"),)
+    shown = ((Message("user", ask(q)), Message("assistant", a)) for q, a in examples)
+    turns = [message for pair in shown for message in pair]
     opening = [Message("system", system)] if system else []
-    return (*opening, *turns, ask(question))
+    return (*opening, *turns, Message("user", ask(question)))
 
 
 def cut(reply, stops):

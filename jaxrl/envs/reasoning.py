@@ -45,7 +45,7 @@ class ReasoningGym:
     style: str = "chat"  # or "few_shot": see prompts.py
     shots: int = 0  # worked examples, the same ones before every task
     system: str = ""  # chat only
-    suffix: str = ""  # chat only: added to each question
+    suffix: str = ""  # added to each question
     show: str = ""  # regular expression: its first group is shown in place of the whole question
     extract: str = "lenient"  # or "strict", "marked": see answers.py
     partial_credit: bool = True  # False: the data set's score counts only if it is 1
