@@ -36,8 +36,8 @@ def get_config():
     }
     c.eval.params = {"split": "held_out", "size": 240}
     c.eval.prompts = 40
-    c.rollout.update(prompts=32, group=8, buckets=(64,), max_new=6, zero_variance="drop")
-    c.learner.update(width=256, scored=128, micro=2)
+    c.rollout.update(prompts=32, group=8, buckets=(72,), max_new=6, zero_variance="drop")
+    c.learner.update(width=208, scored=96, micro=2)  # two groups a row
     c.optimizer.update(lr=1e-5, warmup=2)
     c.checkpoint.every = 5
     return c
