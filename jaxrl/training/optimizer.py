@@ -76,8 +76,8 @@ def decay_mask(params):
 
 def init_state(tx, params):
     """The TrainState before the first update. Traceable, so that `jit` creates it in place."""
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(step=zero, params=params, opt=tx.init(params), skipped=zero)
+    zero = lambda: jnp.zeros((), jnp.int32)  # one each: the step donates both
+    return TrainState(step=zero(), params=params, opt=tx.init(params), skipped=zero())
 
 
 def abstract_state(tx, params):
