@@ -1,0 +1,47 @@
+"""The notebooks run from a clean kernel, and what is committed shows that they did."""
+
+import pathlib
+
+import nbclient
+import nbformat
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+read = lambda path: nbformat.read(path, as_version=4)
+code = lambda notebook: [cell for cell in notebook.cells if cell.cell_type == "code"]
+printed = lambda cell: "".join(out.get("text", "") for out in cell.outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_is_committed_as_it_ran_with_small_outputs(path):
+    cells = code(read(path))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert path.stat().st_size < 200_000
+    assert not any(str(ROOT) in str(cell.outputs) for cell in cells)
+
+
+@pytest.fixture(scope="module")
+def data_flow():
+    """Its code cells after a run; a cell that raises fails the run."""
+    notebook = read(ROOT / "notebooks" / "01_data_flow.ipynb")
+    where = {"metadata": {"path": str(ROOT)}}
+    nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3", resources=where).execute()
+    return code(notebook)
+
+
+def test_the_data_flow_draws_the_mask(data_flow):
+    assert sum("image/png" in out.get("data", {}) for c in data_flow for out in c.outputs) == 1
+
+
+def test_in_the_data_flow_sampler_and_learner_agree(data_flow):
+    """The gap between the two sets of log-probs is what a reader should look at first."""
+    texts = [printed(cell) for cell in data_flow]
+    gap = next(text.rsplit(": ", 1)[1] for text in texts if "largest |log-prob" in text)
+    assert float(gap) < 1e-4
+
+
+def test_the_data_flow_ends_in_three_updates(data_flow):
+    lines = printed(data_flow[-1]).splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
+    assert all("'optim/skipped': 0.0" in line for line in lines)
