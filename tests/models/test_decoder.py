@@ -85,25 +85,25 @@ def test_each_node_of_a_forest_has_the_hidden_state_of_its_own_path(params, tree
     assert checked >= sum(len(tokens) for tree in trees for _, tokens in tree)
 
 
-@pytest.mark.parametrize("tree", [TWO, THREE])
-def test_gradients_of_a_tree_are_the_sum_of_its_paths(params, tree):
+@pytest.mark.parametrize("trees", [[TWO], [THREE, TWO]])
+def test_gradients_of_a_row_are_the_sum_of_its_paths(params, trees):
     """A shared prompt counts once a response; a three-level tree counts its inner node per leaf."""
     weight = lambda token, axis: jnp.cos(token * 1.7 + jnp.arange(axis))
-    row = row_of([tree], 16)
+    row = row_of(trees, 24)
     scale = row["hi"] - row["lo"]  # leaves below a token's node
 
-    def of_tree(params):
+    def of_row(params):
         terms = weight(row["tokens"][..., None], UNTIED.D) * scale[..., None]
         return (hidden(params, row) * terms).sum()
 
     def of_paths(params):
         """Every path is a row of its own."""
-        rows = [plain(path, 16) for path in paths(tree)]
+        rows = [plain(path, 24) for tree in trees for path in paths(tree)]
         batch = {k: np.concatenate([row[k] for row in rows]) for k in rows[0]}
         terms = weight(batch["tokens"][..., None], UNTIED.D) * batch["hi"][..., None]
         return (hidden(params, batch) * terms).sum()
 
-    got, want = (jax.jit(jax.grad(f))(params) for f in (of_tree, of_paths))
+    got, want = (jax.jit(jax.grad(f))(params) for f in (of_row, of_paths))
     got.pop("head"), want.pop("head")
     tiny.assert_close(got, want, 1e-5)
 

@@ -1,0 +1,163 @@
+"""The update: what packing, splitting and broken gradients may not change."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from jaxrl.algos import objectives
+from jaxrl.data import packing
+from jaxrl.training import step
+
+SETTINGS = objectives.ObjectiveConfig(kl_coef=0.1, entropy_coef=0.01)
+OBJECTIVE = functools.partial(objectives.ppo_clip, c=SETTINGS)
+LOSS = step.make_loss(OBJECTIVE, tiny.MODEL, temperature=0.7)
+BASE = tiny.base()
+
+
+def per_token(traj):
+    rng = np.random.default_rng(0)
+    draw = lambda: rng.normal(size=traj.tokens.shape).astype(np.float32)
+    near = np.where(traj.valid, -5.5 + 0.1 * draw(), 0).astype(np.float32)
+    return {"mask": traj.mask.astype(np.float32), "adv": draw(), "old_logp": near, "ref_logp": near}
+
+
+def alone(traj):
+    """Every sample as a group of its own, with a copy of its prompt."""
+    g = traj.group
+    prompt = {"prompt_tokens": traj.prompt_tokens[g], "prompt_valid": traj.prompt_valid[g]}
+    return dataclasses.replace(traj, **prompt, group=np.arange(len(g)), task=traj.task[g])
+
+
+def one_a_row(traj, values, width, scored):
+    """Rows that hold one group each."""
+    pack = functools.partial(packing.pack, width=width, scored=scored, rows=1)
+    parts = [pack(traj, values, groups=[g])[0] for g in range(len(traj.task))]
+    return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Two micro-batches of two rows, the last of which is not in use."""
+    traj = tiny.trajectory(0, P=5, G=3)
+    packed, used, _ = packing.pack(
+        traj, per_token(traj), groups=np.arange(5), width=30, scored=25, rows=4
+    )
+    assert used == 3
+    return jax.tree.map(lambda x: jnp.asarray(x.reshape(2, 2, -1)), packed)
+
+
+@pytest.fixture(scope="module")
+def update():
+    return step.make_train_step(LOSS, BASE.tx, BASE.shardings())
+
+
+def test_gradients_of_packed_rows_equal_those_of_sequences_in_rows_of_their_own():
+    """Shared prompts, several groups in a row: every parameter, with all terms of the loss."""
+    traj = tiny.trajectory(0, P=5, G=3)
+    values = per_token(traj)
+    packed, used, _ = packing.pack(traj, values, groups=np.arange(5), width=64, scored=45, rows=2)
+    plain = one_a_row(alone(traj), values, width=12, scored=5)
+    assert used == 2 and len(plain.tokens) == 15
+    grad = jax.jit(jax.value_and_grad(LOSS, has_aux=True))
+    (loss, (stats, _)), grads = grad(tiny.params(), packed)
+    (want_loss, (want_stats, _)), want = grad(tiny.params(), plain)
+    tiny.assert_close(grads, want, 1e-5)
+    tiny.assert_close({"loss": loss} | stats, {"loss": want_loss} | want_stats, 1e-5)
+    assert want_stats["weight"] == traj.mask.sum()
+
+
+def test_the_number_of_rows_in_use_compiles_nothing_new(update, rows):
+    """A compile an update would take longer than the update."""
+    state = tiny.state(BASE)
+    for count in (1, 2, 0, 2):
+        state, metrics, _ = update(state, rows, count)
+    assert update._cache_size() == 1
+    assert int(state.step) == 4 and int(state.skipped) == 0
+    assert np.isfinite(metrics["policy/loss"])
+
+
+def test_micro_batches_that_are_not_visited_change_nothing(update, rows):
+    """Rows of an earlier, longer batch may still lie there."""
+    junk = jax.tree.map(lambda x: x.at[1].set(7), rows)
+    for count, other, same in ((1, junk, True), (2, junk, False)):
+        got, _, logp = update(tiny.state(BASE), other, count)
+        want, _, _ = update(tiny.state(BASE), rows, count)
+        equal = jax.tree.map(lambda x, y: bool((x == y).all()), got.params, want.params)
+        assert all(jax.tree.leaves(equal)) == same
+        assert bool((logp[1] == 0).all()) == same
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_update_with_a_broken_gradient_is_left_out_and_counted(update, rows, bad):
+    """Parameters and moments stay bit for bit; the next sound batch learns as ever."""
+    state, _, _ = update(tiny.state(BASE), rows, 2)
+    before = jax.device_get(state)
+    broken = rows.replace(adv=rows.adv.at[0, 0, 0].set(bad))
+    state, metrics, _ = update(state, broken, 2)
+    assert metrics["optim/skipped"] == 1 and not np.isfinite(metrics["optim/grad_norm"])
+    assert (int(state.skipped), int(state.step)) == (1, 2)
+    kept = jax.device_get(state).replace(step=before.step, skipped=before.skipped)
+    jax.tree.map(np.testing.assert_array_equal, kept, before)
+    state, metrics, _ = update(state, rows, 2)
+    assert metrics["optim/skipped"] == 0 and int(state.skipped) == 1
+    moved = jax.tree.map(lambda x, y: bool((x != y).any()), before.params, state.params)
+    assert all(jax.tree.leaves(moved))
+
+
+def test_an_empty_batch_moves_nothing(update, rows):
+    """All groups dropped: a zero gradient would still decay the moments and the weights."""
+    state, _, _ = update(tiny.state(BASE), rows, 2)
+    before = jax.device_get(state)
+    state, metrics, _ = update(state, rows, 0)
+    jax.tree.map(np.testing.assert_array_equal, state.params, before.params)
+    jax.tree.map(np.testing.assert_array_equal, state.opt, before.opt)
+    assert (int(state.step), metrics["optim/skipped"], metrics["policy/loss"]) == (2, 0, 0)
+
+
+def test_metrics_are_means_over_the_whole_batch(update, rows):
+    """One division: the mean of micro-batch means would weigh a short one like a long one."""
+    parts = [LOSS(tiny.params(), jax.tree.map(lambda x: x[i], rows)) for i in range(2)]
+    weight = sum(stats["weight"] for _, (stats, _) in parts)
+    assert parts[0][1][0]["weight"] != parts[1][1][0]["weight"]
+    _, metrics, logp = update(tiny.state(BASE), rows, 2)
+    np.testing.assert_allclose(metrics["policy/loss"], sum(x for x, _ in parts) / weight, rtol=1e-4)
+    for name in ("policy/entropy", "policy/ref_kl", "policy/clip_fraction"):
+        want = sum(stats[name] for _, (stats, _) in parts) / weight
+        np.testing.assert_allclose(metrics[name], want, rtol=1e-4)
+    for i, (_, (_, want)) in enumerate(parts):
+        on = rows.mask[i] > 0
+        np.testing.assert_allclose(logp[i][on], want[on], atol=1e-4)
+
+
+def test_score_gives_the_same_log_probs_as_the_update(update, rows):
+    score = step.make_score(tiny.MODEL, temperature=0.7)
+    _, _, want = update(tiny.state(BASE), rows, 2)
+    got = score(tiny.params(), rows, 2)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    assert score(tiny.params(), rows, 1)[1].any() == 0
+
+
+def test_the_size_of_micro_batches_changes_no_update(update, rows):
+    """Sums first, one division last: rows of very different weight may stand alone."""
+    found = []
+    for micro in (1, 2, 4):
+        split = jax.tree.map(lambda x: x.reshape(-1, micro, x.shape[-1]), rows)
+        state, metrics, _ = update(tiny.state(BASE), split, -(-3 // micro))
+        found.append((state.params, metrics))
+    for params, metrics in found[1:]:
+        tiny.assert_close(params, found[0][0], 1e-6)
+        tiny.assert_close(metrics, found[0][1], 1e-5)
+
+
+def test_bf16_activations_learn_in_f32_parameters(rows):
+    loss = step.make_loss(OBJECTIVE, tiny.MODEL, dtype=jnp.bfloat16)
+    update = step.make_train_step(loss, BASE.tx, BASE.shardings())
+    state, metrics, logp = update(tiny.state(BASE), rows, 2)
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(state.params))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.params, metrics, logp)))
+    assert metrics["optim/skipped"] == 0 and metrics["optim/grad_norm"] > 0
