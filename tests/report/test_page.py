@@ -55,7 +55,7 @@ def test_ids_are_unique_across_the_drawings(html):
 def test_every_section_is_there(html):
     for title in ("Curves", "before and after", "Best and worst", "Counters", "Time by stage"):
         assert title in html
-    assert html.count("<svg") == 8
+    assert html.count("<svg") == 9
     assert "<details><summary>Resolved config" in html and "smollm2-135m-instruct" in html
 
 
@@ -96,7 +96,7 @@ def test_a_missing_piece_is_one_sentence_and_no_crash(run, tmp_path, kept, sente
 def test_the_first_updates_already_make_a_page(tmp_path, updates, evals):
     html = page.write(synthetic.write(tmp_path / "run", updates, evals)).read_text()
     assert ("not evaluated again yet" in html) == (len(evals) == 1)
-    assert html.count("<svg") == 7 + (len(evals) > 1)
+    assert html.count("<svg") == 8 + (len(evals) > 1)
 
 
 def test_null_metrics_and_rewards_are_gaps(tmp_path):
