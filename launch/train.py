@@ -7,6 +7,7 @@ Ctrl-C or SIGTERM ends the run at the next update, with a checkpoint.
 """
 
 import logging
+import sys
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -24,9 +25,13 @@ def main(argv):
         raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax narrates every save
     logging.getLogger("jaxrl").setLevel(logging.INFO)
-    c = CONFIG.value
-    recipe = rl if "rollout" in c else sft
-    evals = recipe.run(c, WORKDIR.value)
+    try:
+        c = CONFIG.value
+        recipe = rl if "rollout" in c else sft
+        plan = recipe.prepare(c, WORKDIR.value)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        _refuse(error.args[0] if isinstance(error, KeyError) else error)
+    evals = recipe.run(c, WORKDIR.value, plan)
     print(f"report: {WORKDIR.value}/report.html")
     if evals and evals[-1]["step"] == c.steps:
         kind = "loss" if "loss" in evals[0] else "accuracy"
@@ -34,6 +39,22 @@ def main(argv):
         print(f"held-out {kind}: before {before:.3f} → after {after:.3f}")
 
 
+def parse(argv):
+    """Reads flags and the config file; a key that base.py lacks is refused in one line."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError) as error:
+        said = error.args[0] if isinstance(error, AttributeError | KeyError) else error
+        said = said.args[0] if isinstance(said, KeyError) else said  # ml_collections nests them
+        _refuse(f"{said}\nAll config keys and their types are listed in configs/base.py.")
+
+
+def _refuse(message):
+    """Bad settings end the run with what to do about them; after that, errors are bugs."""
+    print(f"launch.train: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    app.run(main, flags_parser=parse)

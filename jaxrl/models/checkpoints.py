@@ -108,15 +108,16 @@ def check_vocabulary(c, tokenizer):
         )
 
 
+def check(path, c):
+    """Refuses a checkpoint that lacks a tensor or holds one of another shape. Reads headers."""
+    _check_shapes(_open(Path(path)), _names(c), path)
+
+
 def load(path, c=None, shardings=None, dtype=jnp.float32):
     """Parameters of the checkpoint at `path`, placed by the tree `shardings` if there is one."""
     path = Path(path)
     c = config(path) if c is None else c
-    stored = (
-        _open_gguf(gguf.open_file(path))
-        if path.suffix == ".gguf"
-        else hf_files.open_directory(path)
-    )
+    stored = _open(path)
     _check_shapes(stored, _names(c), path)
     build = lambda keys, s, place=None: _leaf(stored, _keys(keys), s, place, dtype)
     trees = (decoder.specs(c),) if shardings is None else (decoder.specs(c), shardings)
@@ -186,6 +187,13 @@ def _leaf(stored, path, s, place, dtype):
     if place is None:
         return jnp.asarray(fill(tuple(slice(None) for _ in s.shape)))
     return jax.make_array_from_callback(s.shape, place, fill)
+
+
+def _open(path):
+    """Either form under Hugging Face names; no tensor is read yet."""
+    if path.suffix == ".gguf":
+        return _open_gguf(gguf.open_file(path))
+    return hf_files.open_directory(path)
 
 
 def _open_gguf(reader):

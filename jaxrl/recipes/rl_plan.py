@@ -34,9 +34,7 @@ class Plan:
 def plan(c):
     """Raises, naming key, value and fix, on any setting that cannot work."""
     choose("rollout.zero_variance", c.rollout.zero_variance, ZERO_VARIANCE)
-    if c.steps < 1 or c.rollout.prompts < 1 or c.rollout.rounds < 1:
-        keys = f"steps={c.steps}, rollout.prompts={c.rollout.prompts}"
-        raise ValueError(f"{keys}, rollout.rounds={c.rollout.rounds}: give at least 1 of each")
+    _check_numbers(c)
     estimator = estimators.EstimatorConfig(**c.advantage)
     estimators.check(estimator, c.rollout.group)
     law = distributions.Law(c.rollout.temperature, c.rollout.top_k, c.rollout.top_p)
@@ -59,6 +57,25 @@ def plan(c):
     return Plan(
         base, env, held_out, params | different, sample, greedy, estimator, objective, learner
     )
+
+
+def _check_numbers(c):
+    counts = ("steps", "rollout.prompts", "rollout.rounds", "rollout.workers", "eval.prompts")
+    for key in (*counts, "learner.micro", "checkpoint.keep"):
+        section, _, name = key.rpartition(".")
+        value = c[section][name] if section else c[name]
+        if value < 1:
+            raise ValueError(f"{key}={value}: give at least 1")
+    buckets = tuple(c.rollout.buckets)
+    if not buckets or not all(isinstance(b, int) and b >= 1 for b in buckets):
+        raise ValueError(f"rollout.buckets={buckets}: give one or more whole numbers above 0")
+    if not 0 <= c.overlong.buffer <= c.rollout.max_new:
+        raise ValueError(
+            f"overlong.buffer={c.overlong.buffer}: give 0 (off) to rollout.max_new="
+            f"{c.rollout.max_new}"
+        )
+    if not 0 <= c.seed < 2**32:
+        raise ValueError(f"seed={c.seed}: give a number in [0, 2³²)")
 
 
 def _learner(c):
@@ -86,11 +103,15 @@ def _learner(c):
 
 
 def _check_prompts(env, tokenizer, c):
-    """The first tasks' prompts must fit: a wrong bucket is refused here, not after an hour."""
-    for index in range(min(len(env), 64)):
+    """Every task's prompt must fit: a long one is refused here, not after an hour."""
+    limit, longest, where = max(c.rollout.buckets), 0, None
+    for index in range(len(env)):
         length = len(templates.render(tokenizer, env.reset(index)[1]))
-        if length > max(c.rollout.buckets):
-            raise ValueError(
-                f"task {index} has a prompt of {length} tokens, rollout.buckets="
-                f"{tuple(c.rollout.buckets)} end below that: add a longer bucket"
-            )
+        if length > longest:
+            longest, where = length, index
+    if longest > limit:
+        raise ValueError(
+            f"task {where} has a prompt of {longest} tokens, the longest of {len(env)}, but "
+            f"rollout.buckets={tuple(c.rollout.buckets)} end below that: add a longer bucket, or "
+            "leave such tasks out"
+        )

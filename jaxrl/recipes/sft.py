@@ -29,13 +29,20 @@ def train(c, state, batches, learn, after):
     return state
 
 
-def run(c, workdir):
-    """Trains as `c` says, or goes on with what `workdir` holds, and writes the report.
-
-    returns: the rows of eval.jsonl, oldest first.
-    """
+def prepare(c, workdir):
+    """The Plan of a run, new or resumed; raises on bad settings before anything is computed."""
     p = plan(c)
     setup.write_config(c, workdir)
+    return p
+
+
+def run(c, workdir, p=None):
+    """Trains as `c` says, or goes on with what `workdir` holds, and writes the report.
+
+    p: what `prepare` returned, if the caller has done so.  returns: rows of eval.jsonl, oldest
+    first.
+    """
+    p = prepare(c, workdir) if p is None else p
     metrics.print_config(c.to_dict())
     batches = sources.batches(p.examples, c.data.batch, c.seed)
     with Session(c, p.base, workdir, batches) as s:

@@ -64,15 +64,31 @@ def open_base(c, rows, updates):
     if c.model.remat not in decoder.REMAT:
         raise ValueError(f"model.remat={c.model.remat!r}: give one of {', '.join(decoder.REMAT)}")
     tuning = optimizer.OptimizerConfig(**c.optimizer, steps=updates)
-    path = checkpoints.cached_hf(checkpoints.source(c.model.checkpoint, c.model.sha256 or None))
-    model = checkpoints.config(path)
-    tokenizer = checkpoints.tokenizer(path, model)
+    path, model, tokenizer = _open_checkpoint(c)
     devices = mesh.make(**c.mesh)
     mesh.check(devices, model, rows=rows)
     specs = decoder.specs(model)
     abstract = spec.abstract(specs, shardings=rules.shardings(specs, devices, rules.TRAIN))
     how = {"dtype": DTYPES[c.model.dtype], "remat": c.model.remat}
     return Base(path, model, tokenizer, devices, abstract, tuning, optimizer.build(tuning), how)
+
+
+def _open_checkpoint(c):
+    """(directory, model, tokenizer); every refusal starts with the key and its value."""
+    name = c.model.checkpoint
+    if not name:
+        raise ValueError(
+            "model.checkpoint is empty: give a Hugging Face directory, a .gguf file or "
+            "package:NAME/FILE.gguf"
+        )
+    try:
+        path = checkpoints.cached_hf(checkpoints.source(name, c.model.sha256 or None))
+        model = checkpoints.config(path)
+        checkpoints.check(path, model)
+        return path, model, checkpoints.tokenizer(path, model)
+    except (FileNotFoundError, ValueError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"model.checkpoint={name!r}: {error}") from error
 
 
 def start_or_resume(base, saver):
