@@ -1,0 +1,79 @@
+"""What a run starts from: shapes without weights, the state in its place, the run's own config."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from jaxrl.data import tokenizers
+from jaxrl.models import checkpoints
+from jaxrl.training import setup
+from jaxrl.training.checkpoint import Checkpointer
+
+ROWS = {"learner.micro": 8}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.write(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def base(model):
+    changes = {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2}
+    return setup.open_base(tiny.config(model, **changes), ROWS, updates=3)
+
+
+def test_opening_a_base_reads_no_weights(model, monkeypatch):
+    """A wrong setting must not cost the minutes that reading 8 GB takes."""
+    monkeypatch.delattr(checkpoints, "load")
+    changes = {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2}
+    base = setup.open_base(tiny.config(model, **changes), ROWS, updates=3)
+    assert base.model == tiny.MODEL and base.path == model
+    assert isinstance(base.tokenizer, tokenizers.Tokenizer)
+    assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(base.abstract))
+    assert dict(base.mesh.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert base.optimizer.steps == 3
+
+
+def test_weights_go_straight_to_their_shards(base):
+    params = base.load()
+    for got, want, plan in zip(
+        *map(jax.tree.leaves, (params, tiny.params(), base.abstract)), strict=True
+    ):
+        np.testing.assert_array_equal(got, want)
+        assert got.sharding == plan.sharding
+    assert params["layers"]["q"].addressable_shards[0].data.shape == (2, 8, 2, 4)
+
+
+def test_rows_are_split_over_data_and_fsdp(base):
+    x = base.place_rows(np.zeros((3, 8, 5)), axis=1)
+    assert x.addressable_shards[0].data.shape == (3, 2, 5)
+    assert base.place_rows(np.zeros((8, 5))).addressable_shards[0].data.shape == (2, 5)
+
+
+def test_a_run_starts_from_the_base_and_resumes_from_what_it_saved(base, tmp_path):
+    with Checkpointer(tmp_path) as saver:
+        state, host = setup.start_or_resume(base, saver)
+        assert host is None and int(state.step) == 0
+        same = lambda x, s: x.sharding.is_equivalent_to(s, x.ndim)
+        assert all(jax.tree.leaves(jax.tree.map(same, state, base.shardings())))
+        later = state.replace(step=state.step + 5)
+        saver.save(later, {"tasks": {"at": 3}})
+        state, host = setup.start_or_resume(base, saver)
+    assert (int(state.step), host) == (5, {"tasks": {"at": 3}})
+    jax.tree.map(np.testing.assert_array_equal, state.params, tiny.params())
+
+
+def test_a_key_that_did_not_exist_then_is_a_change(model, tmp_path):
+    """A run made by an older version may have meant something else."""
+    c = tiny.config(model)
+    setup.write_config(c, tmp_path)
+    file = tmp_path / "config.json"
+    old = json.loads(file.read_text())
+    del old["loss"]["dual_clip"]
+    file.write_text(json.dumps(old))
+    with pytest.raises(ValueError, match=r"loss.dual_clip: None → 0.0"):
+        setup.write_config(c, tmp_path)
