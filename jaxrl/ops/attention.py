@@ -13,10 +13,8 @@ import jax.numpy as jnp
 from jaxrl.ops import attention_kernels as kernels
 
 NEG = -1e30
-DENSE = (
-    2048  # columns up to which a row's scores are kept whole; beyond, they are made chunk by chunk
-)
-CHUNK = 128
+DENSE = 2048  # columns up to which a row's scores are kept whole; beyond, they are recomputed
+CHUNK = 64
 
 
 class Forest(NamedTuple):
@@ -80,7 +78,7 @@ def _dense(q, k, v, tree):
 
 def _chunked(q, k, v, tree):
     """Memory linear in W: an online softmax over key chunks (arXiv:2205.14135), recomputed."""
-    W, size = q.shape[3], 4 * CHUNK
+    W, size = q.shape[3], 8 * CHUNK
     pad = -W % size
     grow = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, pad), (0, 0)])
     q, k, v = grow(q), grow(k), grow(v)

@@ -6,6 +6,7 @@ many turns belong to the slot engine, not here.
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ class SampleConfig:
     group: int = 1  # G: samples a prompt
     max_new: int = 64  # R: response slots
     law: distributions.Law = dataclasses.field(default_factory=distributions.Law)
+    dtype: Any = jnp.float32  # of weights, activations and caches while sampling
 
     def __post_init__(self):
         for key in ("group", "max_new"):
@@ -50,6 +52,7 @@ def sample(params, tokens_PT, valid_PT, wanted_P, key, stop_SV, *, model, c):
     sampling/stops.py. A row's draws depend on (key, its number, its own past) and on no neighbour.
     """
     P, R, G = tokens_PT.shape[0], c.max_new, c.group
+    params = jax.tree.map(lambda x: x.astype(c.dtype), params)  # once, not a step
     hidden_PD, cache = _prefill(params, tokens_PT, valid_PT, model, c)
     length_B = jnp.repeat(valid_PT.sum(1), G)
     row_B = jnp.arange(P * G)
@@ -74,7 +77,8 @@ def sample(params, tokens_PT, valid_PT, wanted_P, key, stop_SV, *, model, c):
 
     def step(carry):
         (t, token_B, live_B, state_B, out), cache = carry
-        hidden_BD, cache = _decode(layers, token_B, length_B + t - 1, t - 1, valid_PT, cache, model)
+        position_B = length_B + t - 1
+        hidden_BD, cache = _decode(layers, token_B, position_B, t - 1, valid_PT, cache, model)
         logits_BV = _logits(params, hidden_BD, model)
         return emit(t, logits_BV, live_B, state_B, out), cache
 
@@ -91,7 +95,7 @@ def _prefill(params, tokens_PT, valid_PT, model, c):
     forest = attention.Forest(jnp.zeros_like(position), valid_PT.astype(jnp.int32))
     split = decoder.SPLIT
     attend = lambda q, k, v, _: (attention.forest(q, k, v, forest, split=split), (k, v))
-    x_PTD, (k, v) = decoder.blocks(params, tokens_PT, position, attend, None, model)
+    x_PTD, (k, v) = decoder.blocks(params, tokens_PT, position, attend, None, model, dtype=c.dtype)
     grow = lambda i: caches.with_branches((k[i], v[i]), c.group, c.max_new)
     return x_PTD[:, -1], [grow(i) for i in range(model.L)]
 
@@ -99,10 +103,13 @@ def _prefill(params, tokens_PT, valid_PT, model, c):
 def _decode(params, token_B, position_B, slot, valid_PT, cache, model):
     attend = partial(caches.attend, valid_PT=valid_PT, slot=slot)
     tokens, positions = token_B[:, None], position_B[:, None]
-    x_BTD, cache = decoder.blocks(params, tokens, positions, attend, cache, model)
+    dtype = params["embed"].dtype
+    x_BTD, cache = decoder.blocks(params, tokens, positions, attend, cache, model, dtype=dtype)
     return x_BTD[:, 0], cache
 
 
 def _logits(params, hidden_BD, model):
+    """[B, V] f32."""
     hidden_BD = rms_norm(hidden_BD, params["norm"], model.norm_eps)
-    return jnp.einsum("bd,vd->bv", hidden_BD, decoder.head(params).astype(hidden_BD.dtype))
+    head_VD = decoder.head(params)
+    return jnp.einsum("bd,vd->bv", hidden_BD, head_VD, preferred_element_type=jnp.float32)
