@@ -40,7 +40,6 @@ def plan(c):
     law = distributions.Law(c.rollout.temperature, c.rollout.top_k, c.rollout.top_p)
     if law.temperature == 0:
         raise ValueError("rollout.temperature=0.0: equal samples teach nothing; give more than 0")
-    sample = SampleConfig(c.rollout.group, c.rollout.max_new, law)
     objective = objectives.ObjectiveConfig(**c.loss)
     learner = _learner(c)
     params = c.env.params.to_dict()
@@ -53,7 +52,9 @@ def plan(c):
     sampler.check_lengths(base.model, tuple(sorted(c.rollout.buckets)), c.rollout.max_new)
     for one in (env, held_out) if held_out else (env,):
         _check_prompts(one, base.tokenizer, c)
-    greedy = SampleConfig(1, c.rollout.max_new, distributions.Law(temperature=0.0))
+    dtype = base.how["dtype"]
+    sample = SampleConfig(c.rollout.group, c.rollout.max_new, law, dtype)
+    greedy = SampleConfig(1, c.rollout.max_new, distributions.Law(temperature=0.0), dtype)
     return Plan(
         base, env, held_out, params | different, sample, greedy, estimator, objective, learner
     )
