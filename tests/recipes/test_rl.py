@@ -1,5 +1,6 @@
 """Whole runs of seconds: what they write, how they stop and resume, and what each setting does."""
 
+import functools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import pytest
 import tiny
 from jax.experimental.compilation_cache import compilation_cache
 
+from jaxrl.parallel import mesh
 from jaxrl.recipes import rl, rl_run
 from jaxrl.training import checkpoint, metrics, setup
 from jaxrl.training.metrics import read_rows
@@ -38,6 +40,13 @@ def compiled_once(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return tiny.write(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """As the quickstart runs, and half the compile; the other runs are on a mesh of eight."""
+    alone = functools.partial(mesh.make, devices=jax.devices()[:1])
+    monkeypatch.setattr(mesh, "make", alone)
 
 
 def run(model, workdir, **changes):
@@ -154,7 +163,7 @@ def test_groups_without_a_signal_are_kept_dropped_or_sampled_again(model, tmp_pa
     assert again["tokens/trained"] > drop["tokens/trained"]
 
 
-def test_epochs_and_a_reference(model, tmp_path):
+def test_epochs_and_a_reference(model, tmp_path, one_device):
     """Two updates a batch; the second is off policy, and both stay near the initial policy."""
     changes = {"learner.epochs": 2, "loss.kl_coef": 0.1, "learner.old_logp": "learner"}
     run(model, tmp_path, steps=2, **changes)
@@ -175,7 +184,7 @@ def test_long_answers_are_penalised(model, tmp_path):
     assert row["reward/mean"] < -4
 
 
-def test_bf16_activations_run_and_stay_finite(model, tmp_path):
+def test_bf16_activations_run_and_stay_finite(model, tmp_path, one_device):
     run(model, tmp_path, steps=2, **{"model.dtype": "bfloat16"})
     for row in rows(tmp_path):
         assert all(np.isfinite(value) for value in row.values())
