@@ -1,4 +1,4 @@
-"""A tiny random Llama over a byte-level tokenizer: as arrays, as a checkpoint, as a run's config."""
+"""A tiny random Llama over a byte-level tokenizer: arrays, a checkpoint, the config of a run."""
 
 import jax
 import numpy as np
