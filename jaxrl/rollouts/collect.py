@@ -14,24 +14,28 @@ def collect(env, tokenizer, sampler, params, indices, key, *, version=0):
     states, messages = zip(*(env.reset(int(i)) for i in indices), strict=True)
     prompts = [templates.render(tokenizer, m) for m in messages]
     tokens, valid, samples = sampler(params, prompts, key)
-    B = len(samples.tokens)
-    group = np.arange(B) // (B // len(prompts))
     chosen = [row[mask] for row, mask in zip(samples.tokens, samples.mask, strict=True)]
-    traj = Trajectory(
-        prompt_tokens=tokens,
-        prompt_valid=valid,
+    texts = tuple(replies.cut(tokenizer.decode(ids), env.stop) for ids in chosen)
+    traj = from_samples(tokens, valid, samples, indices, texts=texts, version=version)
+    return traj, [states[g] for g in traj.group]
+
+
+def from_samples(prompt_tokens, prompt_valid, samples, task, **rest):
+    """What a Sampler returned, and the tasks [P] it was asked -> Trajectory, without rewards."""
+    P, B = len(prompt_tokens), len(samples.tokens)
+    return Trajectory(
+        prompt_tokens=prompt_tokens,
+        prompt_valid=prompt_valid,
         tokens=samples.tokens,
         valid=samples.mask,
         mask=samples.mask,
         logp=samples.logp,
         full_logp=samples.full_logp,
-        group=group.astype(np.int32),
+        group=np.repeat(np.arange(P, dtype=np.int32), B // P),
         stopped=samples.stopped,
-        task=np.asarray(indices, np.int64),
-        texts=tuple(replies.cut(tokenizer.decode(ids), env.stop) for ids in chosen),
-        version=version,
+        task=np.asarray(task, np.int64),
+        **rest,
     )
-    return traj, [states[g] for g in group]
 
 
 def join(parts):

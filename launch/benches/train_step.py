@@ -16,7 +16,8 @@ import numpy as np
 from configs import base
 from jaxrl.algos import estimators, objectives
 from jaxrl.models import decoder, spec
-from jaxrl.records import Signals, Trajectory
+from jaxrl.records import Signals
+from jaxrl.rollouts import collect
 from jaxrl.sampling.decode import SampleConfig
 from jaxrl.sampling.sampler import Sampler
 from jaxrl.training import optimizer, setup
@@ -71,29 +72,14 @@ def _ours(opened, c):
 
     def update():
         tokens, valid, samples = sampler(kept[0].params, prompts, jax.random.key(0))
-        traj = _trajectory(tokens, valid, samples)
+        reward = (samples.tokens.sum(1) % 7).astype(np.float32)
+        traj = collect.from_samples(tokens, valid, samples, range(P), reward=reward)
         signals = Signals(traj.reward, traj.group, samples.mask.sum(1), num_groups=P)
         adv = estimators.estimate(signals, estimators.EstimatorConfig())
         kept[0], metrics, _ = learner(kept[0], traj, range(P), adv)
         return metrics
 
     return update
-
-
-def _trajectory(tokens, valid, samples):
-    return Trajectory(
-        prompt_tokens=tokens,
-        prompt_valid=valid,
-        tokens=samples.tokens,
-        valid=samples.mask,
-        mask=samples.mask,
-        logp=samples.logp,
-        full_logp=samples.full_logp,
-        group=np.repeat(np.arange(P, dtype=np.int32), G),
-        stopped=samples.stopped,
-        task=np.arange(P),
-        reward=(samples.tokens.sum(1) % 7).astype(np.float32),
-    )
 
 
 def _trl(path, T, micro):
