@@ -30,15 +30,16 @@ def get_config():
         "size": 4000,
         "held_out": 0.6,  # of the 363 questions there are, so that 200 can be held out
         "style": "few_shot",
-        "shots": 2,
+        "shots": 3,
+        "shots_seed": 7,  # a sum, a difference below zero and a product
         "show": r"Calculate (.*?)\.",  # "Calculate 7 + 5." is shown as "Q: 7 + 5 =\nA:"
         "suffix": "=",
         "partial_credit": False,
     }
     c.eval.params = {"split": "held_out", "size": 200}
     c.eval.prompts = 40
-    c.rollout.update(prompts=32, group=8, buckets=(48,), max_new=6, zero_variance="drop")
+    c.rollout.update(prompts=32, group=8, buckets=(56,), max_new=6, zero_variance="drop")
     c.learner.update(width=256, scored=192, micro=2)  # groups share a row
-    c.optimizer.update(lr=1e-5, warmup=2)
+    c.optimizer.update(lr=2e-5, warmup=2)
     c.checkpoint.every = 5
     return c

@@ -44,6 +44,7 @@ class ReasoningGym:
     held_out: float = 0.2  # share of questions held out
     style: str = "chat"  # or "few_shot": see prompts.py
     shots: int = 0  # worked examples, the same ones before every task
+    shots_seed: int = 0  # which ones; apart from seed, so that both splits show the same
     system: str = ""  # chat only
     suffix: str = ""  # added to each question
     show: str = ""  # regular expression: its first group is shown in place of the whole question
@@ -117,7 +118,7 @@ class ReasoningGym:
     def _examples(self):
         if self.shots == 0:
             return ()
-        fixed = _create(self.dataset, self.options, seed=0, size=5000)  # the same for every seed
+        fixed = _create(self.dataset, self.options, seed=self.shots_seed * STRIDE, size=5000)
         known = (t for t in self._draw(fixed, 5000) if t.entry["answer"] is not None)
         pairs = ((t.question, t.entry["answer"]) for t in known if self._split(t) == "shown")
         found = tuple(itertools.islice(dict(pairs).items(), self.shots))
