@@ -38,7 +38,7 @@ def get_config():
     }
     c.eval.params = {"split": "held_out", "size": 200}
     c.eval.prompts = 40
-    c.rollout.update(prompts=32, group=8, buckets=(56,), max_new=6, zero_variance="drop")
+    c.rollout.update(prompts=32, group=8, buckets=(64,), max_new=6, zero_variance="drop")
     c.learner.update(width=256, scored=192, micro=2)  # groups share a row
     c.optimizer.update(lr=2e-5, warmup=2)
     c.checkpoint.every = 5
