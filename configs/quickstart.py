@@ -2,8 +2,8 @@
 
     python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
 
-Expect held-out accuracy to rise from about 0.25 to above 0.85 (greedy, 200 questions never trained
-on) in about ten minutes.
+Measured once: held-out accuracy 0.315 before, 0.790 after (greedy, 200 questions never trained on),
+in ten minutes.
 """
 
 from configs import base

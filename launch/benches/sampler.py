@@ -13,7 +13,6 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.models import checkpoints, decoder, spec
@@ -60,17 +59,7 @@ def run(peer):
 
 
 def _ceilings():
-    return tables.matmul_flops(), _read_bandwidth()
-
-
-def _read_bandwidth(size=8192):
-    """Bytes a second that a matrix-vector product reads: decoding reads weights, it copies none.
-
-    A copy into a new buffer would time the kernel handing out its pages, several times slower.
-    """
-    matrix, vector = jnp.ones((size, size)), jnp.ones(size)
-    product = jax.jit(jnp.dot)
-    return matrix.nbytes / tables.timed(lambda: product(matrix, vector))
+    return tables.matmul_flops(), tables.read_bandwidth()
 
 
 def floor_seconds(c, case, flops, bandwidth):

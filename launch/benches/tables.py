@@ -80,11 +80,14 @@ def matmul_flops(size=2048):
     return 2 * size**3 / _best(lambda: product(x, x))
 
 
-def copy_bandwidth(size=2**26):
-    """Most bytes a second, read and written, of a large f32 copy: the memory ceiling."""
-    x = jnp.ones(size, jnp.float32)
-    copy = jax.jit(jnp.negative)  # a plain copy would be elided
-    return 2 * x.nbytes / _best(lambda: copy(x))
+def read_bandwidth(size=8192):
+    """Most bytes a second that a matrix-vector product reads: decoding reads weights, copies none.
+
+    A copy into a new buffer would time the kernel handing out its pages, several times slower.
+    """
+    matrix, vector = jnp.ones((size, size)), jnp.ones(size)
+    product = jax.jit(jnp.dot)
+    return matrix.nbytes / _best(lambda: product(matrix, vector))
 
 
 def _best(fn, repeats=8):
