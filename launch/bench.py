@@ -2,6 +2,7 @@
 
     python -m launch.bench NAME [--json=FILE] [--peer=PEER]
 
+Each case is printed as soon as it is measured, the table of all at the end.
 NAME: sampler, train_step or logprobs. The JSON is a list of rows with case, value and unit, and
 where they apply peer, peer_value, ratio (value / peer_value), floor and percent_of_floor.
 """
@@ -27,7 +28,7 @@ def main(argv):
     if len(argv) != 2 or argv[1] not in BENCHES:
         given = " ".join(argv[1:]) or "nothing"
         raise app.UsageError(f"bench={given}: give one of {', '.join(BENCHES)}")
-    rows = importlib.import_module(BENCHES[argv[1]]).run(PEER.value)
+    rows = tables.announced(importlib.import_module(BENCHES[argv[1]]).run(PEER.value))
     tables.show(f"{argv[1]}, peer {PEER.value}" if PEER.value else argv[1], rows)
     if JSON.value:
         tables.write_json(rows, JSON.value)

@@ -19,11 +19,11 @@ TIMED = ((2_048, 576, 49_152), (1_024, D, V))  # tokens, width, vocabulary
 
 
 def run(peer):
-    """The rows of the bench. The only peer is the unchunked form, which needs no package."""
+    """Yields the rows of the bench. The only peer is the unchunked form, which needs no package."""
     if peer not in (None, "naive"):
         raise ValueError(f"--peer={peer}: logprobs has one peer, naive; leave --peer out")
-    memory = [_memory_row(tokens) for tokens in MEMORY_TOKENS]
-    return memory + [_time_row(*shape) for shape in TIMED]
+    yield from (_memory_row(tokens) for tokens in MEMORY_TOKENS)
+    yield from (_time_row(*shape) for shape in TIMED)
 
 
 def _ours(hidden_XD, head_VD, target_X):

@@ -40,22 +40,22 @@ PEERS = {  # name -> what it makes of a model directory: an object with sample(p
 
 
 def run(peer):
-    """The rows of the bench, one a case."""
+    """Yields the rows of the bench, one a case."""
     if peer is not None and peer not in PEERS:
         raise ValueError(f"--peer={peer}: the sampler's peers are {', '.join(PEERS)}")
     path = checkpoints.cached_hf(checkpoints.source(MODEL))
     c, params = checkpoints.config(path), checkpoints.load(path)
     theirs = PEERS[peer](str(path)) if peer else None
-    seconds, ceilings = [], [_ceilings()]
+    ceilings = [_ceilings()]
     try:
         for case in CASES:
-            seconds.append(_measure(params, c, case, theirs))
+            seconds = _measure(params, c, case, theirs)
             ceilings.append(_ceilings())
+            best = [max(seen) for seen in zip(*ceilings, strict=True)]  # neighbours only slow it
+            yield _row(c, case, seconds, peer, best)
     finally:
         if theirs:
             theirs.close()
-    best = [max(seen) for seen in zip(*ceilings, strict=True)]  # neighbours only slow a machine
-    return [_row(c, *pair, peer, best) for pair in zip(CASES, seconds, strict=True)]
 
 
 def _ceilings():

@@ -40,6 +40,16 @@ class Row:
         )
 
 
+def announced(rows):
+    """The list of an iterable of rows, each printed as it arrives: a peer's may take minutes."""
+    seen = []
+    for row in rows:
+        seen.append(row)
+        peer = f", {row.peer} {_text(row.peer_value)} ({row.ratio:.2f} ×)" if row.peer else ""
+        print(f"{row.case}: {_text(row.value)} {row.unit}{peer}", flush=True)
+    return seen
+
+
 def write_json(rows, path):
     """A list of objects, one a row; what does not apply is left out."""
     pathlib.Path(path).write_text(json.dumps([_present(row) for row in rows], indent=2) + "\n")

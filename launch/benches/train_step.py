@@ -3,7 +3,7 @@
     python -m launch.bench train_step --peer=trl
 
 SmolLM2-135M in f32, AdamW, no KL term, nothing stops early: both sample, score and learn from the
-same number of tokens. The floor counts products alone: the prompt once a group, in prefill and in
+same number of tokens. The figure is P·G / seconds of an update. The floor counts products alone: the prompt once a group, in prefill and in
 training, and the head on response tokens alone.
 """
 
@@ -30,10 +30,9 @@ CASES = ((64, 4, 32), (512, 2, 8))  # prompt tokens, our rows a micro-batch, the
 
 
 def run(peer):
-    """The rows of the bench, one a prompt length. The peer's one step follows our three."""
+    """Yields the rows of the bench, one a prompt length. The peer's one step follows our three."""
     if peer not in (None, "trl"):
         raise ValueError(f"--peer={peer}: the train step's peer is trl")
-    rows = []
     for T, micro, their_micro in CASES:
         config = _config(T, micro)
         opened = setup.open_base(config, {"rollout.prompts": P}, updates=1)
@@ -43,9 +42,9 @@ def run(peer):
         del update
         theirs = _trl(opened.path, T, their_micro) if peer else None
         flops = tables.matmul_flops()
-        floor = _products(opened.model, T) / flops
-        rows.append(tables.Row(f"prompt {T}, {P} × {G} × {R}", seconds, "s", peer, theirs, floor))
-    return rows
+        seconds = seconds, theirs, _products(opened.model, T) / flops
+        mine, theirs, floor = (s and P * G / s for s in seconds)
+        yield tables.Row(f"prompt {T}, {P} × {G} × {R}", mine, "samples/s", peer, theirs, floor)
 
 
 def _config(T, micro):
