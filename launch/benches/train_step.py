@@ -3,8 +3,8 @@
     python -m launch.bench train_step --peer=trl
 
 SmolLM2-135M in f32, AdamW, no KL term, nothing stops early: both sample, score and learn from the
-same number of tokens. The figure is P·G / seconds of an update. The floor counts products alone: the prompt once a group, in prefill and in
-training, and the head on response tokens alone.
+same number of tokens. The figure is P·G / seconds of an update. The floor counts products alone:
+the prompt once a group, in prefill and in training, and the head on response tokens alone.
 """
 
 import functools
