@@ -58,7 +58,7 @@ def sample(params, tokens_PT, valid_PT, wanted_P, key, stop_SV, *, model, c):
     row_B = jnp.arange(P * G)
     empty = jnp.zeros((P * G, R))
     blank = Samples(empty.astype(jnp.int32), empty.astype(bool), empty, empty, empty[:, 0] > 0)
-    layers = decoder.unstack(params, model)
+    turned = decoder.columns(params, model)
 
     def emit(t, logits_BV, live_B, state_B, out):
         u_B = distributions.uniforms(key, row_B, t)
@@ -75,10 +75,12 @@ def sample(params, tokens_PT, valid_PT, wanted_P, key, stop_SV, *, model, c):
         )
         return t + 1, token_B, live_B & ~out.stopped, state_B, out
 
+    attend = lambda slot: partial(caches.attend, valid_PT=valid_PT, slot=slot)
+
     def step(carry):
         (t, token_B, live_B, state_B, out), cache = carry
         position_B = length_B + t - 1
-        hidden_BD, cache = _decode(layers, token_B, position_B, t - 1, valid_PT, cache, model)
+        hidden_BD, cache = decoder.step(turned, token_B, position_B, attend(t - 1), cache, model)
         logits_BV = _logits(params, hidden_BD, model)
         return emit(t, logits_BV, live_B, state_B, out), cache
 
@@ -98,14 +100,6 @@ def _prefill(params, tokens_PT, valid_PT, model, c):
     x_PTD, (k, v) = decoder.blocks(params, tokens_PT, position, attend, None, model, dtype=c.dtype)
     grow = lambda i: caches.with_branches((k[i], v[i]), c.group, c.max_new)
     return x_PTD[:, -1], [grow(i) for i in range(model.L)]
-
-
-def _decode(params, token_B, position_B, slot, valid_PT, cache, model):
-    attend = partial(caches.attend, valid_PT=valid_PT, slot=slot)
-    tokens, positions = token_B[:, None], position_B[:, None]
-    dtype = params["embed"].dtype
-    x_BTD, cache = decoder.blocks(params, tokens, positions, attend, cache, model, dtype=dtype)
-    return x_BTD[:, 0], cache
 
 
 def _logits(params, hidden_BD, model):

@@ -10,6 +10,7 @@ import pytest
 import tiny
 
 from jaxrl.models import decoder
+from jaxrl.models.layers import rms_norm
 
 UNTIED = dataclasses.replace(tiny.MODEL, tied=False)  # the embedding's gradient is the input's
 QWEN = dataclasses.replace(UNTIED, qkv_bias=True, qk_norm=True)
@@ -172,9 +173,15 @@ def test_bf16_activations_stay_near_f32():
     assert all(x.dtype == jnp.float32 and np.isfinite(x).all() for x in jax.tree.leaves(grads))
 
 
-def test_unstacked_layers_compute_the_same(params):
-    """The sampler unrolls its layers, the learner scans over them."""
-    row = plain(range(1, 8), 8)
-    loose = decoder.unstack(params, UNTIED)
-    assert isinstance(loose["layers"], list) and len(loose["layers"]) == UNTIED.L
-    np.testing.assert_allclose(hidden(loose, row), hidden(params, row), atol=1e-5)
+@pytest.mark.parametrize("c", [UNTIED, QWEN])
+def test_a_step_computes_what_the_learner_computes(c):
+    """The sampler holds its matrices turned, its layers apart. A first token sees only itself."""
+    params = tiny.params(c)
+    own = lambda q, k, v, cache: (jnp.repeat(v, c.H // c.K, axis=2), cache)
+    token_B, nowhere = jnp.arange(1, 6), jnp.zeros(5, int)
+    x_BD, kept = decoder.step(decoder.columns(params, c), token_B, nowhere, own, range(c.L), c)
+    assert kept == list(range(c.L))
+    alone = [x[:, None] for x in (token_B, nowhere, nowhere, nowhere + 1)]
+    want = decoder.forward(params, *alone, c)
+    got = rms_norm(x_BD, params["norm"], c.norm_eps)
+    np.testing.assert_allclose(got, want[:, 0], atol=1e-5)
