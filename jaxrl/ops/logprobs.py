@@ -49,8 +49,11 @@ def _forward(hidden_XD, head_VD, target_X, temperature, chunk):
     def score(_, xs):
         hidden_CD, target_C = xs
         logits_CV = _logits(hidden_CD, head_VD, temperature)
-        lse_C = jax.nn.logsumexp(logits_CV, axis=1)
-        mean_C = jnp.sum(jnp.exp(logits_CV - lse_C[:, None]) * logits_CV, axis=1)
+        largest_C = logits_CV.max(axis=1)
+        weight_CV = jnp.exp(logits_CV - largest_C[:, None])  # once, for both of the sums
+        total_C = weight_CV.sum(axis=1)
+        lse_C = largest_C + jnp.log(total_C)
+        mean_C = (weight_CV * logits_CV).sum(axis=1) / total_C
         logp_C = jnp.take_along_axis(logits_CV, target_C[:, None], axis=1)[:, 0] - lse_C
         return None, (logp_C, lse_C - mean_C, lse_C)
 
@@ -69,9 +72,11 @@ def _backward(temperature, chunk, saved, cotangents):
         pull_CV = g_C[:, None] + q_C[:, None] * (logp_CV + entropy_C[:, None])
         hit_CV = jnp.arange(head_VD.shape[0]) == target_C[:, None]
         d_CV = jnp.where(hit_CV, g_C[:, None], 0.0) - jnp.exp(logp_CV) * pull_CV
-        d_CV = (d_CV / temperature).astype(head_VD.dtype)
-        d_hidden_CD = jnp.dot(d_CV, head_VD, preferred_element_type=jnp.float32)
-        d_head_VD += jnp.einsum("cv,cd->vd", d_CV, hidden_CD, preferred_element_type=jnp.float32)
+        # A barrier, or XLA's CPU compiler computes d_CV again in the order of the second product.
+        d_CV = jax.lax.optimization_barrier((d_CV / temperature).astype(head_VD.dtype))
+        product = partial(jnp.dot, preferred_element_type=jnp.float32)
+        d_hidden_CD = product(d_CV, head_VD)
+        d_head_VD += product(hidden_CD.T, d_CV).T  # d_CV row by row, as it lies
         return d_head_VD, d_hidden_CD.astype(hidden_CD.dtype)
 
     xs = _split((hidden_XD, target_X, lse_X, entropy_X, *cotangents), chunk)
