@@ -15,7 +15,7 @@ from launch.benches import tables
 
 D, V = 1024, 151_936  # a Qwen3 of 0.6B
 MEMORY_TOKENS = (4_096, 8_192, 16_384, 32_768)
-TIMED = ((2_048, 576, 49_152), (1_024, D, V))  # tokens, width, vocabulary
+TIMED = ((2_048, 576, 49_152), (2_048, D, V))  # tokens, width, vocabulary
 
 
 def run(peer):
