@@ -1,7 +1,7 @@
 """Every estimator as a slow loop in plain numpy and float64, written from its paper.
 
-Each takes the optional fields of Signals as a dict s of arrays, and the config c. They share no code
-with the library. TABLE maps a name to its oracle.
+Each takes the fields of Signals as a dict s of arrays, and the config c. They share no code with
+the library. TABLE maps a name to its oracle.
 """
 
 import math
@@ -167,7 +167,7 @@ def gfpo(s, c):
 
 
 def chosen(s, b):
-    """(columns, token rewards) of row b's chosen tokens; a reward between goes to the one before."""
+    """(columns, rewards) of row b's chosen tokens; a reward between goes to the one before."""
     columns = [t for t in range(s["mask"].shape[1]) if s["mask"][b, t]]
     rewards = [0.0] * len(columns)
     if "token_rewards" not in s:
