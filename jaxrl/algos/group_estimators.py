@@ -140,9 +140,8 @@ def gfpo(signals, c):
     stand or fall together, so S may be larger.
     """
     ok, group = _ok(signals), _group(signals)
-    length = signals.length.astype(jnp.float32)
-    per_token = jnp.where(ok, signals.rewards, 0) / jnp.maximum(length, 1)
-    metric = {"length": length, "efficiency": -per_token}[c.keep_by]
+    per_token = jnp.where(ok, signals.rewards, 0) / jnp.maximum(signals.length, 1)
+    metric = {"length": signals.length, "efficiency": -per_token}[c.keep_by]
     count = advantages.sizes(ok, signals.group, signals.num_groups)
     keep = jnp.full_like(count, c.keep) if c.keep else (count + 1) // 2
     kept = group_advantages.smallest(
