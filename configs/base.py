@@ -53,6 +53,29 @@ def rl():
             "singleton": "zero",  # a group with one scorable sample: zero, raw, error
             "zero_std_rel_tol": 1e-6,  # below this, relative to the rewards, a std is zero
             "style": "",  # verl, trl, tunix, openrlhf: that library's choice of the five above
+            # What follows is taken by the estimators named alone, and refused by the others.
+            "mean_level": "group",  # levels: group, batch, none
+            "std_level": "group",  # levels: the same; gigpo: group, none
+            "leave_one_out": False,  # levels: the mean is over the others
+            "weights": (),  # gdpo: of the reward dimensions; () = equal
+            "whiten_by": "tokens",  # gdpo, reinforce_plus_plus_baseline: tokens, samples
+            "gpg_counts": "groups",  # gpg: the correction counts groups (paper), rewards (verl)
+            "keep": 0,  # gfpo: samples kept of a group; 0 = half
+            "keep_by": "length",  # gfpo: length, efficiency
+            "gamma": 1.0,  # token estimators: discount a token
+            "lam": 1.0,  # gae
+            "whiten": False,  # gae, vtrace, upgo: standardise over the batch's tokens
+            "rho_clip": 1.0,  # vtrace, upgo: bound on the weight of an advantage
+            "c_clip": 1.0,  # vtrace: bound on the weight of a trace
+            "zero_tail": False,  # optimal token baselines: none where one sample is left
+            "step_weight": 1.0,  # gigpo: of the step advantage
+            "round_gamma": 0.995,  # efficiency_eapo: discount a round
+            "all_correct": "keep",  # efficiency_eapo: questions without a contrast: keep, zero
+            "evidence_mode": "abs",  # evidence_eapo: abs, minmax, z
+            "evidence_weight": 0.3,  # evidence_eapo: must not outweigh the outcome
+            "outcome_weight": 0.7,  # evidence_eapo
+            "format_weight": 0.0,  # evidence_eapo
+            "execution_tokens": "later",  # anchor_execution: later steps only, or all
         }
     )
     c.loss = ConfigDict(

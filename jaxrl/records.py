@@ -33,16 +33,48 @@ class Trajectory:
     texts: tuple[str, ...] = ()  # [B] responses, stop string cut off
     reward: np.ndarray | None = None  # [B] f32; NaN = unscorable
     version: int = 0  # training step whose parameters sampled it
+    squares: np.ndarray | None = None  # [B, R] f32: Σ_v π_v² where each token was drawn, if asked
+    greedy: np.ndarray | None = None  # [B] f32: reward of the prompt's greedy response, if asked
 
 
 @struct.dataclass
 class Signals:
-    """What an advantage estimator may look at. Rows may stand in any order."""
+    """What an advantage estimator may look at. Rows may stand in any order.
 
-    rewards: Array  # [B] f32; NaN = unscorable
-    group: Array  # [B] int32 in [0, num_groups)
+    A row is a sample or, where rollouts have rounds that are trained on apart, one round of one. An
+    estimator names the optional fields it needs; None = not given. NaN = unscorable, everywhere.
+    """
+
+    rewards: Array  # [B] f32
+    group: Array  # [B] int32 in [0, num_groups): the prompt
     length: Array  # [B] int32: tokens the policy chose
     num_groups: int = struct.field(pytree_node=False)
+
+    valid: Array | None = None  # [B] bool: False = out of every statistic, such as a user's error
+    parts: Array | None = None  # [B, K] f32: the reward by dimension
+    greedy: Array | None = None  # [B] f32: reward of the greedy response to the same prompt
+    rank: Array | None = None  # [B] int32, 0 = best of its group, negative = not ranked; shared
+    # places averaged, then f32
+    plan: Array | None = None  # [B] f32 in [0, 1]: rubric score of the plan
+    evidence: Array | None = None  # [B] f32 from 1 to 5: the evidence judge's score
+    formatted: Array | None = None  # [B] bool: the response has the form it must have
+
+    env: Array | None = None  # [B] int32 in [0, num_envs): the environment of the prompt
+    state: Array | None = None  # [B] int32 in [0, num_states): what the row's round starts from;
+    # equal ids = the same state of the same prompt
+    round: Array | None = None  # [B] int32 from 1: place of the row in its rollout
+    rounds: Array | None = None  # [B] int32: rounds of that rollout
+    returns: Array | None = None  # [B] f32: discounted return from the row's round on
+
+    mask: Array | None = None  # [B, R] bool: the policy chose the token
+    turn: Array | None = None  # [B, R] int32 from 1: the assistant step a token belongs to
+    token_rewards: Array | None = None  # [B, R] f32; None = `rewards` at the last chosen token
+    values: Array | None = None  # [B, R] f32: V before the token is chosen
+    log_ratio: Array | None = None  # [B, R] f32: log π − log μ, of the learner over the sampler
+    logp: Array | None = None  # [B, R] f32: log π of the token
+    squares: Array | None = None  # [B, R] f32: Σ_v π_v² over the vocabulary
+    num_envs: int = struct.field(pytree_node=False, default=0)
+    num_states: int = struct.field(pytree_node=False, default=0)
 
 
 @struct.dataclass

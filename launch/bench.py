@@ -3,8 +3,8 @@
     python -m launch.bench NAME [--json=FILE] [--peer=PEER]
 
 Each case is printed as soon as it is measured, the table of all at the end.
-NAME: sampler, train_step or logprobs. The JSON is a list of rows with case, value and unit, and
-where they apply peer, peer_value, ratio (value / peer_value), floor and percent_of_floor.
+NAME: sampler, train_step, logprobs or estimators. The JSON is a list of rows with case, value and
+unit, and where they apply peer, peer_value, ratio (value / peer_value), floor and percent_of_floor.
 """
 
 import importlib
@@ -17,6 +17,7 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "sampler": "launch.benches.sampler",
     "train_step": "launch.benches.train_step",
     "logprobs": "launch.benches.logprobs",
+    "estimators": "launch.benches.estimators",
 }
 
 JSON = flags.DEFINE_string("json", None, "also write the rows to this file")

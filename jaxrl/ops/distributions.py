@@ -80,6 +80,15 @@ def draw(logits_BV, u_B, law):
     return block_B * BLOCK + inner_B, x_B - jnp.log(mass_BN.sum(axis=1)), x_B - log_full_B
 
 
+def collision(logits_BV, law):
+    """Σ_v π_v², the chance that two draws agree, of softmax(logits / temperature), nothing cut off.
+
+    logits_BV: any float.  returns: [B] f32. Greedy: at temperature 1, as the log-probs of `draw`.
+    """
+    logp_BV = jax.nn.log_softmax(logits_BV.astype(jnp.float32) / (law.temperature or 1.0), axis=1)
+    return jnp.exp(2 * logp_BV).sum(axis=1)
+
+
 def uniforms(key, row_B, step):
     """One uniform in [0, 1) a row, from (key, row id, step) alone.  row_B: int32.  [B] f32."""
     key = jax.random.fold_in(key, step)

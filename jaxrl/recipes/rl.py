@@ -24,7 +24,7 @@ def train(c, state, tasks, collect, select, estimate, learn, after):
         key = jax.random.fold_in(jax.random.key(c.seed), i)  # resuming needs no saved key
         traj = collect(state.params, tasks, key, i)  # B rollouts with rewards
         groups = select(traj)  # rows of traj.prompt_tokens
-        adv = estimate(traj)  # [B]
+        adv = estimate(traj)  # [B], or [B, R] from an estimator that goes token by token
         state, stats, logp = learn(state, traj, groups, adv)
         if after(state, i, traj, groups, adv, stats, logp):
             break

@@ -53,7 +53,8 @@ def plan(c):
     for one in (env, held_out) if held_out else (env,):
         _check_prompts(one, base.tokenizer, c)
     dtype = base.how["dtype"]
-    sample = SampleConfig(c.rollout.group, c.rollout.max_new, law, dtype)
+    squares = "squares" in estimators.find(estimator.name).needs
+    sample = SampleConfig(c.rollout.group, c.rollout.max_new, law, dtype, squares)
     greedy = SampleConfig(1, c.rollout.max_new, distributions.Law(temperature=0.0), dtype)
     return Plan(
         base, env, held_out, params | different, sample, greedy, estimator, objective, learner

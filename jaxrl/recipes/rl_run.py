@@ -11,9 +11,8 @@ from jaxrl.algos import estimators, objectives
 from jaxrl.data import sources
 from jaxrl.evals import held_out
 from jaxrl.ops import advantages, policy_losses
-from jaxrl.records import Signals
 from jaxrl.rewards import verified
-from jaxrl.rollouts import collect, summary
+from jaxrl.rollouts import collect, signals, summary
 from jaxrl.rollouts.workers import EnvPool
 from jaxrl.sampling.sampler import Sampler
 from jaxrl.training.learner import Learner
@@ -47,6 +46,10 @@ class Run:
         self.state = s.state
         self._sampler = self._make_sampler(p.sample, p.env, c.rollout.prompts)
         self._sampler.compile(p.base.abstract)
+        self._baseline = None  # the sampler of greedy responses to the training prompts
+        if "greedy" in estimators.find(p.estimator.name).needs:
+            self._baseline = self._make_sampler(p.greedy, p.env, c.rollout.prompts)
+        self._estimate = jax.jit(estimators.estimate, static_argnums=1)
         reference = p.base.load() if p.objective.kl_coef else None
         objective = functools.partial(objectives.OBJECTIVES[p.objective.name], c=p.objective)
         self._learner = Learner(p.base, objective, p.learner, reference=reference)
@@ -80,10 +83,18 @@ class Run:
         return collect.resample(more, self._has_signal, **limits)
 
     def _collect_once(self, params, tasks, version, key):
+        indices = next(tasks)
+        traj = self._sample_scored(self._sampler, params, indices, key, version)
+        if self._baseline:
+            best = self._sample_scored(self._baseline, params, indices, key, version)
+            traj = dataclasses.replace(traj, greedy=best.reward[traj.group])
+        return traj
+
+    def _sample_scored(self, sampler, params, indices, key, version):
         p = self._plan
         with self._session.clock.stage("sample"):
             traj, states = collect.collect(
-                p.env, p.base.tokenizer, self._sampler, params, next(tasks), key, version=version
+                p.env, p.base.tokenizer, sampler, params, indices, key, version=version
             )
         with self._session.clock.stage("score"):
             reward, _ = verified.score(self._pool, states, traj.texts)
@@ -97,10 +108,9 @@ class Run:
         return np.asarray(policy_losses.overlong_penalty(traj.mask.sum(1), **limits))
 
     def _has_signal(self, traj):
-        s = _signals(traj)
         tolerance = self._plan.estimator.zero_std_rel_tol
         flat = advantages.zero_variance(
-            s.rewards, s.group, s.num_groups, zero_std_rel_tol=tolerance
+            traj.reward, traj.group, len(traj.task), zero_std_rel_tol=tolerance
         )
         return ~np.asarray(flat)
 
@@ -111,13 +121,17 @@ class Run:
         return np.flatnonzero(self._has_signal(traj))[: self._c.rollout.prompts]
 
     def estimate(self, traj):
-        """Advantages [B]."""
-        return np.asarray(estimators.estimate(_signals(traj), self._plan.estimator))
+        """Advantages, [B] or [B, R]."""
+        given, c = signals.single_turn(traj), self._plan.estimator
+        estimators.check_signals(given, c)
+        return np.asarray(self._estimate(given, c))
 
     def learn(self, state, traj, groups, adv):
         """One batch of updates."""
         with self._session.clock.stage("update"):
-            return self._learner(state, traj, groups, adv)
+            kept = estimators.in_loss(signals.single_turn(traj), self._plan.estimator)
+            kept = True if kept is None else np.asarray(kept)
+            return self._learner(state, traj, groups, adv, kept)
 
     def after(self, state, i, traj, groups, adv, stats, logp):
         """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
@@ -148,8 +162,3 @@ class Run:
                 prompts=c.eval.prompts,
             )
         self._session.writer.evaluation(row)
-
-
-def _signals(traj):
-    length = traj.mask.sum(1).astype(np.int32)
-    return Signals(traj.reward, traj.group, length, num_groups=len(traj.task))

@@ -33,6 +33,7 @@ def from_samples(prompt_tokens, prompt_valid, samples, task, **rest):
         full_logp=samples.full_logp,
         group=np.repeat(np.arange(P, dtype=np.int32), B // P),
         stopped=samples.stopped,
+        squares=samples.squares,
         task=np.asarray(task, np.int64),
         **rest,
     )
@@ -55,11 +56,9 @@ def join(parts):
         dataclasses.replace(part, group=part.group + int(offset))
         for part, offset in zip(parts, offsets, strict=False)
     ]
-    arrays = {
-        f.name: np.concatenate([getattr(part, f.name) for part in parts])
-        for f in dataclasses.fields(Trajectory)
-        if f.name not in ("texts", "version")
-    }
+    fields = [f.name for f in dataclasses.fields(Trajectory) if f.name not in ("texts", "version")]
+    given = [name for name in fields if getattr(parts[0], name) is not None]
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in given}
     texts = tuple(text for part in parts for text in part.texts)
     return Trajectory(**arrays, texts=texts, version=parts[0].version)
 

@@ -26,7 +26,8 @@ def numbers(traj, zero_variance, groups):
 def extremes(traj, adv, logp, tokenizer, step, count):
     """Rows of rollouts.jsonl for the `count` samples of lowest and highest reward, half each.
 
-    logp: [B, R], the learner's; the sampler's stands in where the learner has none.
+    adv: [B], or [B, R] of which the mean over the chosen tokens is shown. logp: [B, R], the
+    learner's; the sampler's stands in where the learner has none.
     """
     scorable = np.flatnonzero(np.isfinite(traj.reward))
     order = scorable[np.argsort(traj.reward[scorable], kind="stable")]
@@ -43,7 +44,7 @@ def _row(traj, adv, logp, tokenizer, step, b):
         "task": int(traj.task[g]),
         "prompt": tokenizer.decode(traj.prompt_tokens[g][traj.prompt_valid[g]]),
         "reward": float(traj.reward[b]),
-        "advantage": float(adv[b]),
+        "advantage": float(adv[b] if adv.ndim == 1 else adv[b][mask].mean() if mask.any() else 0),
         "pieces": tokenizer.pieces(traj.tokens[b][mask]),
         "logp": [round(float(x), 4) for x in shown],
         "ended": "stop" if traj.stopped[b] else "length",

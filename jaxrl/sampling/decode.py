@@ -27,6 +27,7 @@ class SampleConfig:
     max_new: int = 64  # R: response slots
     law: distributions.Law = dataclasses.field(default_factory=distributions.Law)
     dtype: Any = jnp.float32  # of weights, activations and caches while sampling
+    squares: bool = False  # also Σ_v π_v² of every draw: one more sum over the logits
 
     def __post_init__(self):
         for key in ("group", "max_new"):
@@ -43,6 +44,7 @@ class Samples:
     logp: jax.Array  # [B, R] f32, of the law sampled from
     full_logp: jax.Array  # [B, R] f32, of softmax(logits / temperature)
     stopped: jax.Array  # [B] bool: by a stop token or string
+    squares: jax.Array | None = None  # [B, R] f32: Σ_v π_v², π = softmax(logits / temperature)
 
 
 def sample(params, tokens_PT, valid_PT, wanted_P, key, stop_SV, *, model, c):
@@ -58,11 +60,13 @@ def sample(params, tokens_PT, valid_PT, wanted_P, key, stop_SV, *, model, c):
     row_B = jnp.arange(P * G)
     empty = jnp.zeros((P * G, R))
     blank = Samples(empty.astype(jnp.int32), empty.astype(bool), empty, empty, empty[:, 0] > 0)
+    blank = blank.replace(squares=empty if c.squares else None)
     turned = decoder.columns(params, model)
 
     def emit(t, logits_BV, live_B, state_B, out):
         u_B = distributions.uniforms(key, row_B, t)
         token_B, logp_B, full_B = distributions.draw(logits_BV, u_B, c.law)
+        squares_B = distributions.collision(logits_BV, c.law) if c.squares else None
         token_B = jnp.where(live_B, token_B, 0)
         state_B = jnp.where(live_B, stop_SV[state_B, token_B], state_B)
         put = lambda x_BR, x_B: jax.lax.dynamic_update_slice_in_dim(x_BR, x_B[:, None], t, 1)
@@ -72,6 +76,7 @@ def sample(params, tokens_PT, valid_PT, wanted_P, key, stop_SV, *, model, c):
             logp=put(out.logp, live_B * logp_B),
             full_logp=put(out.full_logp, live_B * full_B),
             stopped=live_B & (state_B == len(stop_SV) - 1) | out.stopped,
+            squares=put(out.squares, live_B * squares_B) if c.squares else None,
         )
         return t + 1, token_B, live_B & ~out.stopped, state_B, out
 

@@ -38,13 +38,14 @@ class Learner:
         self._step = step.make_train_step(loss_fn, base.tx, base.shardings())
         self._score = step.make_score(base.model, **how)
 
-    def __call__(self, state, traj, groups, adv):
-        """One batch. adv: [B]; groups: rows of traj.prompt_tokens that are in the loss.
+    def __call__(self, state, traj, groups, adv, in_loss=True):
+        """One batch. adv: [B] or [B, R]; groups: rows of traj.prompt_tokens that are in the loss;
+        in_loss: which of their chosen tokens are, if not all, [B, 1] or [B, R] bool.
 
         returns: state, metrics of the last epoch, and the learner's log-prob of each token before
         the first update [B, R], NaN where none was computed.
         """
-        rows, count, where = self._pack(traj, groups, adv)
+        rows, count, where = self._pack(traj, groups, np.asarray(adv), in_loss)
         if self._c.old_logp == "learner":
             rows = rows.replace(old_logp=self._score(state.params, rows, count))
         if self._reference is not None:
@@ -55,11 +56,11 @@ class Learner:
         logp = np.where(where >= 0, np.asarray(first).reshape(-1)[where], np.nan)
         return state, metrics | self._gaps(traj, logp, where >= 0), logp
 
-    def _pack(self, traj, groups, adv):
+    def _pack(self, traj, groups, adv, in_loss):
         c = self._c
         per_token = {
-            "mask": traj.mask.astype(np.float32),
-            "adv": np.broadcast_to(np.asarray(adv)[:, None], traj.tokens.shape),
+            "mask": (traj.mask & in_loss).astype(np.float32),
+            "adv": np.broadcast_to(adv[:, None] if adv.ndim == 1 else adv, traj.tokens.shape),
             "old_logp": traj.full_logp,
             "ref_logp": np.zeros(traj.tokens.shape, np.float32),
         }

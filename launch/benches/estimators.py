@@ -1,0 +1,130 @@
+"""Every advantage estimator from 1e3 to 1e7 rows, against memory bandwidth and a dictionary loop.
+
+    python -m launch.bench estimators [--peer=verl]
+
+Groups of 2 to 64 samples in random order. A row is a sample; of an estimator that goes token by
+token, a token. The floor is the rate at which its arguments are read and its result is written at
+the machine's bandwidth. The peer is launch/benches/loops.py: verl's loops with numpy in place of
+torch, and loops of the same kind for estimators that verl lacks; it is timed on LOOP_ROWS at most,
+as its rate does not grow with the batch. Last, what eight devices compute differently from one.
+"""
+
+import contextlib
+import functools
+import time
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxrl.algos import estimators
+from jaxrl.records import Signals
+from launch.benches import loops, tables
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+LOOP_ROWS = 20_000
+TOKENS = 64  # of a response
+ENVS = 16
+
+
+def run(peer):
+    """Yields the rows of the bench."""
+    if peer not in (None, "verl"):
+        raise ValueError(f"--peer={peer}: the estimators' peer is verl; or leave --peer out")
+    with contextlib.suppress(RuntimeError):  # too late: something has computed already
+        jax.config.update("jax_num_cpu_devices", 8)
+    bandwidth = tables.read_bandwidth()
+    fixed = lambda seed, name: make(seed, name, 1024, sizes=np.full(64, 16))
+    yield _row("grpo", fixed, 1024, peer, bandwidth, "grpo, B = 1,024, n = 16")
+    for name in estimators.ESTIMATORS:
+        for rows in SIZES:
+            draw = functools.partial(make, rows=rows)
+            yield _row(name, draw, rows, peer, bandwidth, f"{name}, B = {rows:,}")
+    yield tables.Row("largest difference, eight devices and one", _difference(), "absolute")
+
+
+def make(seed, name, rows, sizes=None):
+    """Signals for one estimator: numpy arrays, only the fields it needs."""
+    line, rng = estimators.ESTIMATORS[name], np.random.default_rng(seed)
+    tokens = "mask" in line.needs
+    B = max(rows // TOKENS, 2) if tokens else rows
+    if sizes is None:
+        sizes = rng.integers(2, 65, B // 2)
+        sizes = sizes[: np.searchsorted(np.cumsum(sizes), B) + 1]
+    group = rng.permutation(np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[:B])
+    f32 = lambda *shape: rng.random(shape, np.float32)
+    fields = {
+        "parts": lambda: f32(B, 2),
+        "greedy": lambda: f32(B),
+        "rank": lambda: rng.integers(0, 8, B).astype(np.int32),
+        "plan": lambda: f32(B),
+        "evidence": lambda: rng.integers(1, 6, B).astype(np.float32),
+        "formatted": lambda: rng.random(B) < 0.9,
+        "env": lambda: group % np.int32(ENVS),
+        "state": lambda: group,
+        "round": lambda: np.ones(B, np.int32),
+        "rounds": lambda: rng.integers(1, 9, B).astype(np.int32),
+        "returns": lambda: f32(B),
+        "mask": lambda: rng.random((B, TOKENS), np.float32) < 0.9,
+        "values": lambda: f32(B, TOKENS),
+        "log_ratio": lambda: f32(B, TOKENS) / 10,
+        "logp": lambda: -f32(B, TOKENS),
+        "squares": lambda: f32(B, TOKENS),
+        # Read by the loss mask, not by the advantages.
+        "turn": lambda: np.ones((B, 1), np.int32),
+    }
+    return Signals(
+        rewards=f32(B),
+        group=group,
+        length=rng.integers(1, 512, B).astype(np.int32),
+        num_groups=len(sizes),
+        num_envs=ENVS,
+        num_states=len(sizes),
+        **{field: fields[field]() for field in line.needs},
+    )
+
+
+def _row(name, draw, rows, peer, bandwidth, case):
+    c = estimators.EstimatorConfig(name=name)
+    host = draw(0, name)
+    placed = jax.device_put(host, jax.devices()[0])
+    program = jax.jit(estimators.estimate, static_argnums=1).lower(placed, c).compile()
+    memory = program.memory_analysis()
+    moved = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    ours = lambda: program(placed)
+    loop = peer and loops.LOOPS.get(name)
+    seconds = tables.timed(ours, 5 if rows > 10**6 else 21)
+    rate, floor = rows / seconds, rows / (moved / bandwidth)
+    if not loop:
+        return tables.Row(case, rate, "rows/s", floor=floor)
+    few = min(rows, LOOP_ROWS)
+    small = host if few == rows else make(0, name, few)
+    return tables.Row(case, rate, "rows/s", peer, few / _loop_seconds(loop, small), floor)
+
+
+def _loop_seconds(loop, signals, repeats=3):
+    """The fastest of a few calls: the kinder measure to a loop on a busy machine."""
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        loop(signals)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _difference():
+    """Over all estimators, with rows sharded eight ways; NaN if there are no eight devices."""
+    if len(jax.devices()) < 8:
+        return float("nan")
+    auto = (jax.sharding.AxisType.Auto,)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=auto, devices=jax.devices()[:8])
+    rows = NamedSharding(mesh, P("data"))
+    estimate = jax.jit(estimators.estimate, static_argnums=1)
+    worst = 0.0
+    for name in estimators.ESTIMATORS:
+        c, host = estimators.EstimatorConfig(name=name), make(1, name, 4096 * 8)
+        one = np.asarray(estimate(host, c))
+        eight = np.asarray(estimate(jax.tree.map(lambda x: jax.device_put(x, rows), host), c))
+        worst = max(worst, float(np.abs(one - eight).max()))
+    return worst
