@@ -12,6 +12,7 @@ on N and the round alone, so a machine jits, and groups may stand on trailing ax
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxrl.ops.tournaments import (
@@ -76,7 +77,9 @@ def rank(topology, scores, *, key=None):
         i, j = pairs[:, 0], pairs[:, 1]
         state = machine.record(state, jnp.stack([got(i, j), got(j, i)], 1))
         comparisons += len(pairs)
-    return machine.rank(state).T.reshape(*batch, n), comparisons
+    # Apart, or XLA fuses the transpose into the counting, which then strides through memory.
+    ranks = jax.lax.optimization_barrier(machine.rank(state))
+    return ranks.T.reshape(*batch, n), comparisons
 
 
 def find(topology):
