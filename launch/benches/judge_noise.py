@@ -1,10 +1,10 @@
-"""Which scheme ranks a group best when the judge errs: ArenaRL's claim (arXiv:2601.06487), simulated.
+"""Which scheme ranks a group best when the judge errs: ArenaRL's claim, simulated.
 
     python -m launch.bench judge_noise --csv=noise.csv --plot=noise.png
 
 Groups of 16 with true utilities u ~ N(0, 1), so that σ_noise is in units of σ_group. A judge call
-that reads a response of utility u gives u + ε, with ε of standard deviation σ_noise. The paper says
-neither how ε is distributed nor what calls share; these models are our choice:
+that reads a response of utility u gives u + ε, with ε of standard deviation σ_noise. The paper
+(arXiv:2601.06487) says neither how ε is distributed nor what calls share; our choice:
 
     independent   each score of each call errs on its own; N(0, σ²)
     shared        half of the variance is the call's own leniency, the same for all it reads: a
@@ -40,9 +40,9 @@ T_95 = 2.131  # of Student's t with SEEDS − 1 degrees of freedom
 SHARED = 0.5  # of the variance
 TOPOLOGIES = ("anchor", "single_elimination", "double_elimination", "swiss", "round_robin")
 METRICS = ("kendall", "spearman", "cosine", "regret")
-MODELS = {  # errors of variance 1 of one call: own [..., side], the call's [...] -> [..., side]
+MODELS = {  # the error of one score, of variance 1, from one of its own and one of its call
     "independent": lambda own, call: own,
-    "shared": lambda own, call: (1 - SHARED) ** 0.5 * own + SHARED**0.5 * call[..., None],
+    "shared": lambda own, call: (1 - SHARED) ** 0.5 * own + SHARED**0.5 * call,
     "coarse": lambda own, call: own,
 }
 
@@ -127,7 +127,7 @@ def _pointwise(model, level, u, shift, key):
     """Scores of the dearest scheme's calls, [calls, GROUPS, N]."""
     calls = -(-max(schemes().values()) // N)
     own, call = jax.random.normal(key, (2, calls, *u.shape))
-    return _judged(model, level, u[..., None], own[..., None], call, _wide(shift))[..., 0]
+    return _judged(model, level, u, own, call, shift)
 
 
 def _averaged(scores, calls):
@@ -144,12 +144,8 @@ def _matches(model, level, u, shift, key):
     own = jax.random.normal(keys[0], (2, GROUPS, N, N))
     call = jnp.triu(jax.random.normal(keys[1], (2, GROUPS, N, N)), 1)
     call += jnp.swapaxes(call, -1, -2)  # both sides of a call share its leniency
-    mine = jnp.broadcast_to(u[:, :, None, None], (GROUPS, N, N, 1))
-    return _judged(model, level, mine, own[..., None], call, _wide(_wide(shift)))[..., 0].sum(0)
-
-
-def _wide(x):
-    return None if x is None else x[..., None]
+    shift = None if shift is None else shift[..., None]
+    return _judged(model, level, u[:, :, None], own, call, shift).sum(0)
 
 
 def _standardised(x):

@@ -1,9 +1,9 @@
 """The five topologies one group at a time in plain Python: the peer of the tournaments bench.
 
-Written as one would write them for speed without arrays: lists, a dictionary nowhere, matches
-played in line. Rules as in `jaxrl.ops.tournaments`; the same scores, nested lists, in.
+Written as one would write them for speed without arrays: lists, and matches played in line. Rules as in `jaxrl.ops.tournaments`; the same scores, nested lists, in.
 """
 
+import functools
 import random
 
 RNG = random.Random(0)
@@ -44,13 +44,8 @@ def swiss(scores):
         while order:
             i = order.pop(0)
             known = met[i]
-            for k, j in enumerate(order):
-                if j not in known:
-                    break
-            else:
-                k = 0
-            j = order.pop(k)
-            matches.append((i, j))
+            new = next((k for k, j in enumerate(order) if j not in known), 0)
+            matches.append((i, order.pop(new)))
         for i, j in matches:
             a, b = scores[i][j], scores[j][i]
             points[i] += 2 if a > b else a == b
@@ -153,10 +148,9 @@ def _by_tiers(top, tiers, total, count):
     return ranks
 
 
-def _bracket(n, made={}):  # noqa: B006: computed once a size, as anyone would
-    if n not in made:
-        rows = [0]
-        while len(rows) < n:
-            rows = [s for seed in rows for s in (seed, 2 * len(rows) - 1 - seed)]
-        made[n] = [s for s in rows if s < n]
-    return made[n]
+@functools.cache
+def _bracket(n):
+    rows = [0]
+    while len(rows) < n:
+        rows = [s for seed in rows for s in (seed, 2 * len(rows) - 1 - seed)]
+    return [s for s in rows if s < n]
