@@ -4,7 +4,8 @@
 
 Each case is printed as soon as it is measured, the table of all at the end.
 NAME: sampler, train_step, logprobs, tournaments or judge_noise. The JSON is a list of rows with
-case, value and unit, and where they apply peer, peer_value, ratio (value / peer_value), floor and percent_of_floor.
+case, value and unit, and where they apply peer, peer_value, ratio (value / peer_value), floor and
+percent_of_floor.
 """
 
 import importlib

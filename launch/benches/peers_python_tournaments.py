@@ -1,6 +1,7 @@
 """The five topologies one group at a time in plain Python: the peer of the tournaments bench.
 
-Written as one would write them for speed without arrays: lists, and matches played in line. Rules as in `jaxrl.ops.tournaments`; the same scores, nested lists, in.
+Written as one would write them for speed without arrays: lists, and matches played in line. Rules
+as in `jaxrl.ops.tournaments`; the same scores, as nested lists, go in.
 """
 
 import functools
