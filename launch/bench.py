@@ -1,10 +1,11 @@
 """Measures one part of the library against its floor and a peer.
 
-    python -m launch.bench NAME [--json=FILE] [--peer=PEER]
+    python -m launch.bench NAME [--json=FILE] [--peer=PEER] [--csv=FILE] [--plot=FILE]
 
 Each case is printed as soon as it is measured, the table of all at the end.
-NAME: sampler, train_step, logprobs or estimators. The JSON is a list of rows with case, value and
-unit, and where they apply peer, peer_value, ratio (value / peer_value), floor and percent_of_floor.
+NAME: sampler, train_step, logprobs, estimators, tournaments or judge_noise. The JSON is a list of
+rows with case, value and unit, and where they apply peer, peer_value, ratio (value / peer_value),
+floor and percent_of_floor.
 """
 
 import importlib
@@ -18,9 +19,13 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "train_step": "launch.benches.train_step",
     "logprobs": "launch.benches.logprobs",
     "estimators": "launch.benches.estimators",
+    "tournaments": "launch.benches.tournaments",
+    "judge_noise": "launch.benches.judge_noise",
 }
 
 JSON = flags.DEFINE_string("json", None, "also write the rows to this file")
+CSV = flags.DEFINE_string("csv", None, "judge_noise: all figures with their intervals")
+PLOT = flags.DEFINE_string("plot", None, "judge_noise: the figures, drawn; .png or .pdf")
 PEER = flags.DEFINE_string("peer", None, "the library to compare with; each bench names its own")
 
 
@@ -29,7 +34,10 @@ def main(argv):
     if len(argv) != 2 or argv[1] not in BENCHES:
         given = " ".join(argv[1:]) or "nothing"
         raise app.UsageError(f"bench={given}: give one of {', '.join(BENCHES)}")
-    rows = tables.announced(importlib.import_module(BENCHES[argv[1]]).run(PEER.value))
+    files = {"csv_file": CSV.value, "plot_file": PLOT.value} if argv[1] == "judge_noise" else {}
+    if not files and (CSV.value or PLOT.value):
+        raise app.UsageError(f"--csv and --plot belong to judge_noise: leave them out of {argv[1]}")
+    rows = tables.announced(importlib.import_module(BENCHES[argv[1]]).run(PEER.value, **files))
     tables.show(f"{argv[1]}, peer {PEER.value}" if PEER.value else argv[1], rows)
     if JSON.value:
         tables.write_json(rows, JSON.value)

@@ -1,0 +1,106 @@
+"""Two losses and out: a winners' bracket, a losers' bracket, one final: 2N − 2 matches.
+
+The schedule of ArenaRL's released code (arXiv:2601.06487 names the topology only). Rounds are
+played one bracket after the other: the winners' to its end, then the losers', where each takes in
+those who dropped in one round of the winners'. The final has no second leg.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxrl.ops.tournaments import places
+from jaxrl.ops.tournaments.entries import Entries, joined, neighbours, placed, play
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Brackets:
+    """Who plays now, and who waits."""
+
+    playing: Entries  # this round's players, shuffled; one of them: over
+    dropped: tuple[Entries, ...]  # losers of each round of the winners' bracket, not yet let in
+    champion: Entries | None  # of the winners' bracket
+    rank: Array  # [N, ...] int32: of those out; 0 for the others
+    lots: Array  # [L, ...] uint32, a new one for every player of every round but the final
+    void: Array  # [...] bool: a match had no score
+    drawn: int = dataclasses.field(metadata={"static": True})  # lots used up
+    final: bool = dataclasses.field(metadata={"static": True})
+
+
+def init(n, key=None, batch=()):
+    """The winners' first round. Lots shuffle each round's players; without a key none does."""
+    places.check_size(n)
+    player = jnp.broadcast_to(places.column(n, 1 + len(batch)), (n, *batch))
+    zeros = jnp.zeros((n, *batch))
+    lots = places.draw_lots(key, (sum(_rounds(n)), *batch))
+    rank, void = jnp.zeros((n, *batch), jnp.int32), jnp.zeros(batch, bool)
+    start = Brackets(Entries(player, zeros, zeros), (), None, rank, lots, void, 0, n == 1)
+    return _shuffled(start)
+
+
+def pairs(state):
+    """The round's matches [M, 2, ...] int32."""
+    return neighbours(state.playing)
+
+
+def record(state, scores):
+    """Takes what both sides of each match got, [M, 2, ...], and lists the next round's players."""
+    scores = places.check_scores(pairs(state), scores)
+    state = dataclasses.replace(state, void=state.void | places.unscorable(scores))
+    through, losers = play(state.playing, scores)
+    if state.champion is None:
+        state = dataclasses.replace(state, playing=through, dropped=(*state.dropped, losers))
+        return _shuffled(state) if len(through.player) > 1 else _losers_bracket(state)
+    ahead = 1 if state.final else 1 + sum(len(d.player) for d in (through, *state.dropped))
+    rank = placed(state.rank, losers, ahead)
+    state = dataclasses.replace(state, playing=through, rank=rank)
+    return state if state.final else _advanced(state)
+
+
+def rank(state):
+    """Ranks [N, ...] int32, no ties: final, then losers from the last round back, by mean score."""
+    return places.voided(state.rank, state.void)
+
+
+def _losers_bracket(state):
+    first, *later = state.dropped
+    state = dataclasses.replace(state, champion=state.playing, playing=first, dropped=tuple(later))
+    return _advanced(state, let_in=len(first.player) == 1)
+
+
+def _advanced(state, let_in=True):
+    """The next round of the losers' bracket, or the final."""
+    playing, dropped = state.playing, state.dropped
+    if let_in and dropped:
+        playing, dropped = joined(playing, dropped[0]), dropped[1:]
+    state = dataclasses.replace(state, playing=playing, dropped=dropped)
+    if len(playing.player) > 1:
+        return _shuffled(state)
+    return dataclasses.replace(state, playing=joined(state.champion, playing), final=True)
+
+
+def _shuffled(state):
+    n = len(state.playing.player)
+    if n < 2:
+        return state
+    lots = places.distinct(state.lots[state.drawn : state.drawn + n])
+    order = places.listed(places.shared(~lots))
+    return dataclasses.replace(state, playing=state.playing.take(order), drawn=state.drawn + n)
+
+
+def _rounds(n):
+    """How many players the list of each round holds, the final left out."""
+    drops = []
+    while n > 1:
+        yield n
+        drops.append(n // 2)
+        n -= n // 2
+    active = 0
+    while drops or active > 1:
+        active += drops.pop(0) if drops else 0
+        if active > 1:
+            yield active
+            active -= active // 2
