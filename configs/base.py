@@ -4,6 +4,7 @@ The result is locked: a key that is not listed here is refused, in a file and on
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def rl():
@@ -56,17 +57,35 @@ def rl():
         }
     )
     c.loss = ConfigDict(
-        {
+        {  # unset = the default that objectives.OPTIONS gives for the name, and refused otherwise
             "name": "ppo_clip",  # a key of jaxrl.algos.objectives.OBJECTIVES
-            "eps_low": 0.2,
-            "eps_high": 0.2,
-            "dual_clip": 0.0,  # bound on the ratio where the advantage is negative; 0 = off
-            "ratio": "token",  # token, sequence (GSPO), sequence_token
-            "aggregation": "token_mean",  # token_mean, seq_mean_token_mean, seq_mean_token_sum_norm
-            "max_length": 0,  # divisor of seq_mean_token_sum_norm (Dr.GRPO)
-            "kl_coef": 0.0,  # weight of the KL to the initial policy; 0 = no copy of it is kept
-            "kl_form": "k3",  # k1, k2, k3
-            "entropy_coef": 0.0,
+            "eps_low": _unset(float),  # how far the ratio (dppo: the law) may move, downward
+            "eps_high": _unset(float),  # and upward
+            "dual_clip": _unset(float),  # bound on the ratio where the advantage is negative
+            "delta": _unset(float),  # the same in two_sided_clip
+            "ratio": _unset(str),  # token, sequence (GSPO), sequence_token
+            "max_ratio": _unset(float),  # cap of the ratio in dppo_tv and dppo_kl
+            "tau_pos": _unset(float),  # sapo: how fast off-policy tokens fade, by the advantage
+            "tau_neg": _unset(float),
+            "beta": _unset(float),  # dro: weight of the squared log-ratio
+            "cov_share": _unset(float),  # clip_cov, kl_cov: share of tokens that are singled out
+            "cov_low": _unset(float),  # clip_cov: among covariances between these two
+            "cov_high": _unset(float),
+            "cov_coef": _unset(float),  # kl_cov: weight of the penalty on them
+            "aggregation": _unset(str),  # a key of jaxrl.ops.aggregations.AGGREGATIONS
+            "max_length": _unset(int),  # divisor of seq_mean_token_sum_norm (Dr.GRPO)
+            "kl_coef": _unset(float),  # weight of the KL to the initial policy; 0 = no copy is kept
+            "kl_form": _unset(str),  # k1, abs, k2, k3, or k1+, abs+, k3+ with k2's gradient
+            "kl_limit": _unset(float),  # the KL's log-ratio is kept within ± this
+            "entropy_coef": _unset(float),
+            "top_entropy": _unset(
+                float
+            ),  # share of tokens, of highest entropy, that teach; 1 = all
+            # weights for what the sampler computes otherwise than the learner: none, tis_token,
+            # tis_sequence, icepop, mask_sequence, off_policy_mask
+            "correction": _unset(str),
+            "correction_low": _unset(float),  # the weights it keeps
+            "correction_high": _unset(float),  # also the cap of tis, and δ of off_policy_mask
         }
     )
     c.learner = ConfigDict(
@@ -104,6 +123,11 @@ def sft():
         }
     )
     return c.lock()
+
+
+def _unset(kind):
+    """A key without a value, that takes one of this type."""
+    return placeholder(kind)
 
 
 def _common():

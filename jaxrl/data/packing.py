@@ -58,7 +58,7 @@ def fill(pieces, *, width, scored, rows):
     out, starts = _empty(rows, width, scored), np.zeros(len(pieces), np.int64)
     for n, members in enumerate(bins):
         at, m, sample = 0, 0, 0
-        for i in members:
+        for group, i in enumerate(members):
             piece = pieces[i]
             w, s = len(piece["tokens"]), len(piece["slot"])
             columns, places = (n, slice(at, at + w)), (n, slice(m, m + s))
@@ -71,6 +71,7 @@ def fill(pieces, *, width, scored, rows):
             for key in PER_TOKEN:
                 out[key][places] = piece[key]
             out["sample"][places] = piece["sample"] + sample
+            out["group"][places] = group
             starts[i] = n * scored + m
             at, m, sample = at + w, m + s, sample + piece["samples"]
     return Rows(**out), len(bins), starts
@@ -124,5 +125,6 @@ def _first_fit(pieces, width, scored):
 
 def _empty(rows, width, scored):
     whole = {k: np.zeros((rows, width), np.int32) for k in ("tokens", "position", "lo", "hi")}
-    part = {k: np.zeros((rows, scored), np.int32) for k in ("slot", "parent", "sample")}
-    return whole | part | {k: np.zeros((rows, scored), np.float32) for k in PER_TOKEN}
+    part = {k: np.zeros((rows, scored), np.int32) for k in ("slot", "parent", "sample", "group")}
+    later = ("sampler_logp", "prepared")  # filled on the devices, where needed
+    return whole | part | {k: np.zeros((rows, scored), np.float32) for k in PER_TOKEN + later}

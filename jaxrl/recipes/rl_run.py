@@ -49,7 +49,8 @@ class Run:
         self._sampler.compile(p.base.abstract)
         reference = p.base.load() if p.objective.kl_coef else None
         objective = functools.partial(objectives.OBJECTIVES[p.objective.name], c=p.objective)
-        self._learner = Learner(p.base, objective, p.learner, reference=reference)
+        prepare = objectives.prepare(p.objective)
+        self._learner = Learner(p.base, objective, p.learner, reference=reference, prepare=prepare)
         if p.held_out:
             self._judge = enter(EnvPool(c.env.name, p.held_out_params, **limits))
             self._greedy = self._make_sampler(p.greedy, p.held_out, c.eval.prompts)

@@ -44,12 +44,32 @@ def make_score(model, **how):
     return score
 
 
+def make_prepare(prepare, model, **how):
+    """prepared(params, rows, count) -> what `prepare`(logp, entropy, rows) says of a whole batch.
+
+    rows as for the train step; prepare sees all micro-batches at once, and its result [C, N, M]
+    becomes rows.prepared. It costs one more forward pass.
+    """
+
+    @jax.jit
+    def prepared(params, rows, count):
+        def put(i, out):
+            found = log_probs(params, _take(rows, i), model, **how)
+            return jax.tree.map(lambda x, part: x.at[i].set(part), out, found)
+
+        zeros = jnp.zeros(rows.slot.shape, jnp.float32)
+        return prepare(*jax.lax.fori_loop(0, count, put, (zeros, zeros)), rows)
+
+    return prepared
+
+
 def make_train_step(loss_fn, tx, shardings):
     """step(state, rows, count) -> (state, metrics, logp [C, N, M]).
 
     rows: C micro-batches, [C, N, ..] each leaf, of which the first `count` are visited. loss_fn as
-    from `make_loss`; stats["weight"] divides all sums, once. shardings: of the state. An update
-    with a non-finite gradient is left out and counted.
+    from `make_loss`; stats["weight"] divides all sums, once, unless stats["divisor"] says by what
+    to divide the loss. shardings: of the state. An update with a non-finite gradient is left out
+    and counted.
     """
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
 
@@ -64,18 +84,19 @@ def make_train_step(loss_fn, tx, shardings):
         (loss, (stats, _)), grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
         start = (loss, stats, grads), jnp.zeros(rows.slot.shape, jnp.float32)
         (loss, stats, grads), logp = jax.lax.fori_loop(0, count, add, start)
-        state, norm, finite = _apply(state, grads, stats["weight"], tx)
-        weight = jnp.maximum(stats["weight"], 1)
-        metrics = {name: x / weight for name, x in stats.items() if name != "weight"}
-        metrics |= {"policy/loss": loss / weight, "optim/grad_norm": norm}
+        weight = stats.pop("weight")
+        divisor = jnp.maximum(stats.pop("divisor", weight), 1)
+        grads = jax.tree.map(lambda g: g / divisor, grads)
+        state, norm, finite = _apply(state, grads, weight > 0, tx)
+        metrics = {name: x / jnp.maximum(weight, 1) for name, x in stats.items()}
+        metrics |= {"policy/loss": loss / divisor, "optim/grad_norm": norm}
         return state, metrics | {"optim/skipped": 1 - finite.astype(jnp.float32)}, logp
 
     return step
 
 
-def _apply(state, grads, weight, tx):
+def _apply(state, grads, any_loss, tx):
     """The optimizer step, or none if the gradient is not finite or nothing was in the loss."""
-    grads = jax.tree.map(lambda g: g / jnp.maximum(weight, 1), grads)
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm)
 
@@ -83,7 +104,7 @@ def _apply(state, grads, weight, tx):
         updates, opt = tx.update(grads, state.opt, state.params)
         return state.replace(params=optax.apply_updates(state.params, updates), opt=opt)
 
-    state = jax.lax.cond(finite & (weight > 0), update, lambda s: s, state)
+    state = jax.lax.cond(finite & any_loss, update, lambda s: s, state)
     return state.replace(step=state.step + 1, skipped=state.skipped + ~finite), norm, finite
 
 

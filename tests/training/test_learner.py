@@ -21,7 +21,7 @@ SIZES = LearnerConfig(width=24, scored=15, rows=8, micro=8, epochs=1, temperatur
 
 def make(base, *, reference=None, kl_coef=0.0, **changes):
     settings = objectives.ObjectiveConfig(kl_coef=kl_coef, aggregation="seq_mean_token_mean")
-    objective = functools.partial(objectives.ppo_clip, c=settings)
+    objective = functools.partial(objectives.OBJECTIVES["ppo_clip"], c=settings)
     return Learner(base, objective, dataclasses.replace(SIZES, **changes), reference=reference)
 
 

@@ -14,7 +14,7 @@ from jaxrl.data import packing
 from jaxrl.training import step
 
 SETTINGS = objectives.ObjectiveConfig(kl_coef=0.1, entropy_coef=0.01)
-OBJECTIVE = functools.partial(objectives.ppo_clip, c=SETTINGS)
+OBJECTIVE = functools.partial(objectives.OBJECTIVES["ppo_clip"], c=SETTINGS)
 LOSS = step.make_loss(OBJECTIVE, tiny.MODEL, temperature=0.7)
 BASE = tiny.base()
 
