@@ -125,6 +125,40 @@ def sft():
     return c.lock()
 
 
+def preference():
+    """Learning from preferences: DPO and its kin, reward models (jaxrl/recipes/preference.py)."""
+    c = _common()
+    c.data = ConfigDict(
+        {
+            # JSON lines: {"prompt": ..., "chosen": ..., "rejected": ...}, and for kto also
+            # {"prompt": ..., "response": ..., "label": true}; a prompt is text or messages
+            "path": "",
+            "eval_path": "",  # held-out lines of the same form; "" = no evaluation
+            "batch": 16,  # pairs (kto: responses) an update
+            "max_length": 512,  # longest prompt with one response, in tokens; longer: refused
+        }
+    )
+    c.loss = ConfigDict(
+        {  # unset = the default that preferences.OPTIONS gives for the name
+            "name": "dpo",  # a key of jaxrl.algos.preferences.PREFERENCES
+            "beta": _unset(float),  # strength of the reference (ipo: τ; simpo: scale of the reward)
+            "gamma": _unset(float),  # simpo: the margin to win by
+            "weight": _unset(float),  # orpo: of the odds ratio
+            "desirable": _unset(float),  # kto: weight of desirable responses
+            "undesirable": _unset(float),
+        }
+    )
+    c.eval = ConfigDict({"every": 0})  # updates between evaluations; 0 = before and after only
+    c.learner = ConfigDict(
+        {
+            "width": 0,  # columns of a row, which holds several short pairs; 0 = 2 max_length
+            "scored": 0,  # tokens of a row that can be in the loss; 0 = width
+            "micro": 1,  # rows a micro-batch
+        }
+    )
+    return c.lock()
+
+
 def _unset(kind):
     """A key without a value, that takes one of this type."""
     return placeholder(kind)

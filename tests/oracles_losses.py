@@ -181,3 +181,32 @@ def _gmpo(logs, adv, c):
 
 def _binary_kl(q, p):
     return q * math.log(q / p) + (1 - q) * math.log((1 - q) / (1 - p))
+
+
+def preference(name, won, lost, ref_won, ref_lost, n_won, n_lost, c):
+    """One pair: log-probs as sums over tokens; -> (loss, margin of the implicit reward)."""
+    sigma = lambda x: 1 / (1 + math.exp(-x))
+    if name == "bradley_terry":
+        return -math.log(sigma(won - lost)), won - lost
+    if name == "dpo":
+        margin = c.beta * ((won - ref_won) - (lost - ref_lost))
+        return -math.log(sigma(margin)), margin
+    if name == "ipo":
+        h = (won - ref_won) - (lost - ref_lost)
+        return (h - 1 / (2 * c.beta)) ** 2, c.beta * h
+    won, lost = won / n_won, lost / n_lost
+    if name == "simpo":
+        margin = c.beta * won - c.beta * lost
+        return -math.log(sigma(margin - c.gamma)), margin
+    odds = [math.exp(x) / (1 - math.exp(x)) for x in (won, lost)]
+    return -won - c.weight * math.log(sigma(math.log(odds[0] / odds[1]))), c.weight * (won - lost)
+
+
+def kto(logp, ref_logp, good, others, c):
+    """One response; others: Σ log π/π_ref of responses to other prompts."""
+    baseline = max(0.0, sum(others) / len(others))
+    sigma = lambda x: 1 / (1 + math.exp(-x))
+    r = logp - ref_logp
+    if good:
+        return c.desirable * (1 - sigma(c.beta * (r - baseline)))
+    return c.undesirable * (1 - sigma(c.beta * (baseline - r)))

@@ -47,10 +47,7 @@ class Run:
         self.state = s.state
         self._sampler = self._make_sampler(p.sample, p.env, c.rollout.prompts)
         self._sampler.compile(p.base.abstract)
-        reference = p.base.load() if p.objective.kl_coef else None
-        objective = functools.partial(objectives.OBJECTIVES[p.objective.name], c=p.objective)
-        prepare = objectives.prepare(p.objective)
-        self._learner = Learner(p.base, objective, p.learner, reference=reference, prepare=prepare)
+        self._learner = make_learner(p)
         if p.held_out:
             self._judge = enter(EnvPool(c.env.name, p.held_out_params, **limits))
             self._greedy = self._make_sampler(p.greedy, p.held_out, c.eval.prompts)
@@ -149,6 +146,14 @@ class Run:
                 prompts=c.eval.prompts,
             )
         self._session.writer.evaluation(row)
+
+
+def make_learner(p):
+    """The compiled update that a Plan asks for, with its reference if the loss has one."""
+    reference = p.base.load() if p.objective.kl_coef else None
+    objective = functools.partial(objectives.OBJECTIVES[p.objective.name], c=p.objective)
+    prepare = objectives.prepare(p.objective)
+    return Learner(p.base, objective, p.learner, reference=reference, prepare=prepare)
 
 
 def _signals(traj):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrl.models import decoder
+from jaxrl.models import decoder, heads
 from jaxrl.ops import logprobs
 
 
@@ -22,11 +22,21 @@ def log_probs(params, rows, model, *, temperature=1.0, dtype=jnp.float32, remat=
     return jax.tree.map(lambda x: x.reshape(rows.slot.shape), pair)
 
 
-def make_loss(objective, model, **how):
-    """loss_fn(params, rows) -> (summed loss, (summed stats, logp)); `how` goes to `log_probs`."""
+def rewards(params, rows, model, *, dtype=jnp.float32, remat="none"):
+    """A reward model's number at every scored token, in the place of `log_probs`, and zeros."""
+    hidden_NWD = decoder.forward(
+        params, rows.tokens, rows.position, rows.lo, rows.hi, model, dtype=dtype, remat=remat
+    )
+    hidden_NMD = jnp.take_along_axis(hidden_NWD, rows.slot[:, :, None], axis=1)
+    found = heads.scalar(params["scalar"], hidden_NMD)
+    return found, jnp.zeros_like(found)
+
+
+def make_loss(objective, model, *, tokens=log_probs, **how):
+    """loss_fn(params, rows) -> (summed loss, (summed stats, logp)); `how` goes to `tokens`."""
 
     def loss_fn(params, rows):
-        logp, entropy = log_probs(params, rows, model, **how)
+        logp, entropy = tokens(params, rows, model, **how)
         total, stats = objective(logp, entropy, rows)
         return total, (stats, logp)
 
@@ -42,6 +52,22 @@ def make_score(model, **how):
         return jax.lax.fori_loop(0, count, put, jnp.zeros(rows.slot.shape, jnp.float32))
 
     return score
+
+
+def make_sums(loss_fn):
+    """sums(params, rows, count) -> (summed loss, summed stats) of a batch, without an update."""
+
+    @jax.jit
+    def sums(params, rows, count):
+        def part(i):
+            loss, (stats, _) = loss_fn(params, _take(rows, i))
+            return loss, stats
+
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, 0))
+        add = lambda i, total: jax.tree.map(jnp.add, total, part(i))
+        return jax.lax.fori_loop(0, count, add, zeros)
+
+    return sums
 
 
 def make_prepare(prepare, model, **how):

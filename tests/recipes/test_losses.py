@@ -1,4 +1,7 @@
-"""Every objective in the real loop: two updates of configs/tiny.py, off policy in the second."""
+"""Every objective in the real loop: two updates of configs/tiny.py, on and off policy.
+
+The arrows of one run serve them all; only the compiled update is each objective's own.
+"""
 
 import functools
 
@@ -6,19 +9,19 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrl.algos import objectives
 from jaxrl.parallel import mesh
-from jaxrl.recipes import rl
-from jaxrl.training.metrics import read_rows
+from jaxrl.recipes import rl, rl_plan, rl_run
+from jaxrl.training.metrics import SCHEMA
 
+WIDE = {"loss.eps_low": 0.5, "loss.eps_high": 0.5}  # one update at this rate moves far
 NEEDS = {
     "dr_grpo": {"loss.max_length": 4},
     "decoupled_ppo": {"learner.old_logp": "learner"},
+    "gspo": WIDE,
     "clip_cov": {"loss.cov_low": -1.0, "loss.cov_share": 0.2},
     "kl_cov": {"loss.cov_share": 0.2},
-    "sft": {},
 }
 LOSSES = [{"loss.name": name} | NEEDS.get(name, {}) for name in objectives.OBJECTIVES]
 LOSSES += [
@@ -27,43 +30,48 @@ LOSSES += [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """The sampler is the same in all these runs: keep it on disk for this module."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {key: getattr(jax.config, key) for key in settings}
-    for key, value in settings.items():
-        jax.config.update(key, value)
-    compilation_cache.reset_cache()
-    yield
-    for key, value in before.items():
-        jax.config.update(key, value)
-    compilation_cache.reset_cache()
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """(config, Plan) of a loss, on one device."""
+    model = tiny.write(tmp_path_factory.mktemp("model") / "tiny")
+    alone = functools.partial(mesh.make, devices=jax.devices()[:1])
+
+    def make(loss):
+        changes = {"learner.epochs": 2, "rollout.prompts": 4, "learner.micro": 2}
+        c = tiny.config(model, **changes | loss)
+        c.eval.params = {}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mesh, "make", alone)
+            return c, rl_plan.plan(c)
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny.write(tmp_path_factory.mktemp("model") / "tiny")
+def arrows(make, tmp_path_factory):
+    """An open run, and updates that are compiled fast rather than well."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    with rl_run.Run(*make({}), tmp_path_factory.mktemp("run")) as r:
+        yield r
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda x: "-".join(map(str, x.values())))
-def test_every_objective_trains_two_steps(model, tmp_path, monkeypatch, loss):
+def test_every_objective_trains_two_steps(make, arrows, loss):
     """Nothing non-finite, something learned, and only metrics that are documented."""
-    alone = functools.partial(mesh.make, devices=jax.devices()[:1])
-    monkeypatch.setattr(mesh, "make", alone)
-    c = tiny.config(model, **{"learner.epochs": 2, "rollout.prompts": 4} | loss)
-    c.eval.params = {}
-    rl.run(c, tmp_path)
-    rows, broken = read_rows(tmp_path / "metrics.jsonl")
-    assert len(rows) == 2 and not broken
-    for row in rows:
-        assert all(value is not None and np.isfinite(value) for value in row.values())
-        assert row["optim/grad_norm"] > 0 and row["optim/skipped"] == 0
-    if "policy/selected" in rows[0]:
-        assert 0 < rows[0]["policy/selected"] < 1
+    c, p = make(loss)
+    learner, found = rl_run.make_learner(p), []
+    after = lambda state, i, traj, groups, adv, stats, logp: found.append(stats)
+    r = arrows
+    state = rl.train(
+        c, tiny.state(p.base), r.tasks, r.collect, r.select, r.estimate, learner, after
+    )
+    assert int(state.step) == 4 and int(state.skipped) == 0 and len(found) == 2
+    for row in found:
+        assert set(row) <= set(SCHEMA)
+        assert all(np.isfinite(value) for value in row.values())
+        assert row["optim/grad_norm"] > 0
+    if "policy/selected" in found[0]:
+        assert 0 < found[0]["policy/selected"] < 1
     if loss.get("learner.old_logp") == "learner":
-        np.testing.assert_allclose(rows[0]["correction/weight"], 1, atol=1e-3)
+        np.testing.assert_allclose(found[0]["correction/weight"], 1, atol=1e-3)
