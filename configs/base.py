@@ -4,6 +4,7 @@ The result is locked: a key that is not listed here is refused, in a file and on
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def rl():
@@ -79,17 +80,35 @@ def rl():
         }
     )
     c.loss = ConfigDict(
-        {
+        {  # unset = the default that objectives.OPTIONS gives for the name, and refused otherwise
             "name": "ppo_clip",  # a key of jaxrl.algos.objectives.OBJECTIVES
-            "eps_low": 0.2,
-            "eps_high": 0.2,
-            "dual_clip": 0.0,  # bound on the ratio where the advantage is negative; 0 = off
-            "ratio": "token",  # token, sequence (GSPO), sequence_token
-            "aggregation": "token_mean",  # token_mean, seq_mean_token_mean, seq_mean_token_sum_norm
-            "max_length": 0,  # divisor of seq_mean_token_sum_norm (Dr.GRPO)
-            "kl_coef": 0.0,  # weight of the KL to the initial policy; 0 = no copy of it is kept
-            "kl_form": "k3",  # k1, k2, k3
-            "entropy_coef": 0.0,
+            "eps_low": _unset(float),  # how far the ratio (dppo: the law) may move, downward
+            "eps_high": _unset(float),  # and upward
+            "dual_clip": _unset(float),  # bound on the ratio where the advantage is negative
+            "delta": _unset(float),  # the same in two_sided_clip
+            "ratio": _unset(str),  # token, sequence (GSPO), sequence_token
+            "max_ratio": _unset(float),  # cap of the ratio in dppo_tv and dppo_kl
+            "tau_pos": _unset(float),  # sapo: how fast off-policy tokens fade, by the advantage
+            "tau_neg": _unset(float),
+            "beta": _unset(float),  # dro: weight of the squared log-ratio
+            "cov_share": _unset(float),  # clip_cov, kl_cov: share of tokens that are singled out
+            "cov_low": _unset(float),  # clip_cov: among covariances between these two
+            "cov_high": _unset(float),
+            "cov_coef": _unset(float),  # kl_cov: weight of the penalty on them
+            "aggregation": _unset(str),  # a key of jaxrl.ops.aggregations.AGGREGATIONS
+            "max_length": _unset(int),  # divisor of seq_mean_token_sum_norm (Dr.GRPO)
+            "kl_coef": _unset(float),  # weight of the KL to the initial policy; 0 = no copy is kept
+            "kl_form": _unset(str),  # k1, abs, k2, k3, or k1+, abs+, k3+ with k2's gradient
+            "kl_limit": _unset(float),  # the KL's log-ratio is kept within ± this
+            "entropy_coef": _unset(float),
+            "top_entropy": _unset(
+                float
+            ),  # share of tokens, of highest entropy, that teach; 1 = all
+            # weights for what the sampler computes otherwise than the learner: none, tis_token,
+            # tis_sequence, icepop, mask_sequence, off_policy_mask
+            "correction": _unset(str),
+            "correction_low": _unset(float),  # the weights it keeps
+            "correction_high": _unset(float),  # also the cap of tis, and δ of off_policy_mask
         }
     )
     c.learner = ConfigDict(
@@ -127,6 +146,45 @@ def sft():
         }
     )
     return c.lock()
+
+
+def preference():
+    """Learning from preferences: DPO and its kin, reward models (jaxrl/recipes/preference.py)."""
+    c = _common()
+    c.data = ConfigDict(
+        {
+            # JSON lines: {"prompt": ..., "chosen": ..., "rejected": ...}, and for kto also
+            # {"prompt": ..., "response": ..., "label": true}; a prompt is text or messages
+            "path": "",
+            "eval_path": "",  # held-out lines of the same form; "" = no evaluation
+            "batch": 16,  # pairs (kto: responses) an update
+            "max_length": 512,  # longest prompt with one response, in tokens; longer: refused
+        }
+    )
+    c.loss = ConfigDict(
+        {  # unset = the default that preferences.OPTIONS gives for the name
+            "name": "dpo",  # a key of jaxrl.algos.preferences.PREFERENCES
+            "beta": _unset(float),  # strength of the reference (ipo: τ; simpo: scale of the reward)
+            "gamma": _unset(float),  # simpo: the margin to win by
+            "weight": _unset(float),  # orpo: of the odds ratio
+            "desirable": _unset(float),  # kto: weight of desirable responses
+            "undesirable": _unset(float),
+        }
+    )
+    c.eval = ConfigDict({"every": 0})  # updates between evaluations; 0 = before and after only
+    c.learner = ConfigDict(
+        {
+            "width": 0,  # columns of a row, which holds several short pairs; 0 = 2 max_length
+            "scored": 0,  # tokens of a row that can be in the loss; 0 = width
+            "micro": 1,  # rows a micro-batch
+        }
+    )
+    return c.lock()
+
+
+def _unset(kind):
+    """A key without a value, that takes one of this type."""
+    return placeholder(kind)
 
 
 def _common():

@@ -92,10 +92,13 @@ class Rows:
     slot: Array  # [N, M] int32: column of the scored token
     parent: Array  # [N, M] int32: column whose hidden state predicts it
     sample: Array  # [N, M] int32: response within the row, in [0, M)
+    group: Array  # [N, M] int32: prompt within the row, in [0, M); its responses share the row
     mask: Array  # [N, M] f32: 1 where the token counts in the loss; all below is 0 elsewhere
     old_logp: Array  # [N, M] f32: the proximal policy's
     ref_logp: Array  # [N, M] f32: the reference's; zeros where the loss has no KL term
     adv: Array  # [N, M] f32
+    sampler_logp: Array  # [N, M] f32: the sampler's, nothing cut off; zeros outside of RL
+    prepared: Array  # [N, M] f32: what a loss needs of the whole batch; zeros if it needs nothing
 
 
 @struct.dataclass

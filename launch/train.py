@@ -13,7 +13,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from jaxrl.recipes import rl, sft
+from jaxrl.recipes import preference, rl, sft
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run, such as runs/NAME.")
@@ -27,7 +27,7 @@ def main(argv):
     logging.getLogger("jaxrl").setLevel(logging.INFO)
     try:
         c = CONFIG.value
-        recipe = rl if "rollout" in c else sft
+        recipe = rl if "rollout" in c else preference if "loss" in c else sft
         plan = recipe.prepare(c, WORKDIR.value)
     except (ValueError, KeyError, TypeError, OSError) as error:
         _refuse(error.args[0] if isinstance(error, KeyError) else error)

@@ -73,7 +73,7 @@ def test_the_settings_of_an_algorithm_are_accepted(row):
     for setting in ticked(row[3]):
         key, value = setting.split("=")
         group, name = key.split(".")
-        kind = type(c[group][name])
+        kind = c[group].get_type(name)
         assert isinstance(kind(value), kind)
         c[group][name] = kind(value)
     estimators.EstimatorConfig(**c.advantage)

@@ -3,126 +3,224 @@
     (sum, stats) = OBJECTIVES[c.name](logp, entropy, rows, c)
 
 The sum is to be minimised. stats are sums too, and stats["weight"] is the divisor of them all; sums
-of micro-batches add up to those of the batch, and the train step divides once. GRPO, DAPO and
-Dr.GRPO are settings of "ppo_clip":
-
-    GRPO      aggregation="seq_mean_token_mean", kl_coef=0.04
-    DAPO      aggregation="token_mean", eps_high=0.28
-    Dr.GRPO   aggregation="seq_mean_token_sum_norm", max_length=the longest response allowed
+of micro-batches add up to those of the batch, and the train step divides once. What an objective
+needs of the whole batch (`prepare`) stands in rows.prepared by then. An objective is a kernel in
+`ops/`, a function in `policy_objectives.py`, and a line here in OBJECTIVES and in OPTIONS.
 """
 
 import dataclasses
+import functools
+import math
 
-import jax.numpy as jnp
+from jaxrl.algos import policy_objectives
+from jaxrl.ops.aggregations import AGGREGATIONS
+from jaxrl.ops.corrections import CORRECTIONS
+from jaxrl.ops.kl import KL_FORMS
 
-from jaxrl.ops import policy_losses
+OBJECTIVES = {
+    "ppo_clip": policy_objectives.ppo_clip,
+    "dapo": policy_objectives.ppo_clip,
+    "dr_grpo": policy_objectives.ppo_clip,
+    "bnpo": policy_objectives.ppo_clip,
+    "gspo": policy_objectives.gspo,
+    "two_sided_clip": policy_objectives.two_sided_clip,
+    "decoupled_ppo": policy_objectives.decoupled_ppo,
+    "cispo": policy_objectives.cispo,
+    "gpg": policy_objectives.gpg,
+    "sapo": policy_objectives.sapo,
+    "gmpo": policy_objectives.gmpo,
+    "clip_cov": policy_objectives.clip_cov,
+    "kl_cov": policy_objectives.kl_cov,
+    "dppo_tv": policy_objectives.dppo_tv,
+    "dppo_kl": policy_objectives.dppo_kl,
+    "dro": policy_objectives.dro,
+    "sft": policy_objectives.sft,
+}
+
+_AVERAGED = {"aggregation": "token_mean", "max_length": 0}
+_PENALISED = {"kl_coef": 0.0, "kl_form": "k3", "kl_limit": 20.0, "entropy_coef": 0.0}
+_POLICY = _AVERAGED | _PENALISED | {"correction": "none"}
+_ANY = _POLICY | {"top_entropy": 1.0}
+_CLIP = {"eps_low": 0.2, "eps_high": 0.2}
+_PPO = _ANY | _CLIP | {"dual_clip": 0.0, "ratio": "token"}
+_BY_RESPONSE = {"aggregation": "seq_mean_token_mean"}
+_COV = _POLICY | {"cov_share": 2e-4}
+
+OPTIONS = {  # the keys each objective takes, with the default of its paper (0.2 and so on)
+    "ppo_clip": _PPO,
+    "dapo": _PPO | {"eps_high": 0.28},
+    "dr_grpo": _PPO | {"aggregation": "seq_mean_token_sum_norm"},
+    "bnpo": _PPO,
+    "gspo": _PPO | _BY_RESPONSE | {"eps_low": 3e-4, "eps_high": 4e-4, "ratio": "sequence"},
+    "two_sided_clip": _ANY | _CLIP | {"delta": 4.0, "ratio": "token"},
+    "decoupled_ppo": {k: v for k, v in _PPO.items() if k != "correction"},
+    "cispo": _ANY | {"eps_low": 1.0, "eps_high": 4.0},
+    "gpg": _ANY,
+    "sapo": _ANY | _BY_RESPONSE | {"tau_pos": 1.0, "tau_neg": 1.05},
+    "gmpo": _ANY | _BY_RESPONSE | {"eps_low": 0.4, "eps_high": 0.4},
+    "clip_cov": _COV | _CLIP | {"cov_low": 1.0, "cov_high": 5.0},
+    "kl_cov": _COV | {"cov_coef": 1.0},
+    "dppo_tv": _ANY | {"eps_low": 0.15, "eps_high": 0.15, "max_ratio": 20.0},
+    "dppo_kl": _ANY | {"eps_low": 0.05, "eps_high": 0.05, "max_ratio": 20.0},
+    "dro": _ANY | {"beta": 0.1},
+    "sft": _AVERAGED,
+}
+BOUNDS = {  # the bounds each correction takes; where no paper has them (δ, sequences), our choice
+    "none": {},
+    "tis_token": {"correction_high": 2.0},
+    "tis_sequence": {"correction_high": 2.0},
+    "icepop": {"correction_low": 0.5, "correction_high": 5.0},
+    "mask_sequence": {"correction_low": 0.5, "correction_high": 2.0},
+    "off_policy_mask": {"correction_high": 0.5},
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig:
-    """The `loss` keys of a config."""
+    """The `loss` keys of a config. What is left None becomes the default in OPTIONS or BOUNDS.
+
+    A key that the objective does not take is refused, and stays None. configs/base.py says what
+    each key means.
+    """
 
     name: str = "ppo_clip"
-    eps_low: float = 0.2
-    eps_high: float = 0.2
-    dual_clip: float = 0.0  # c of the dual clip; 0 = off
-    ratio: str = "token"  # a key of RATIOS
-    aggregation: str = "token_mean"  # a key of ops.policy_losses.AGGREGATIONS
-    max_length: int = 0  # L_max of seq_mean_token_sum_norm
-    kl_coef: float = 0.0  # weight of KL(π ‖ π_ref); 0 = no reference needed
-    kl_form: str = "k3"  # a key of ops.policy_losses.KL_FORMS
-    entropy_coef: float = 0.0
+    eps_low: float | None = None
+    eps_high: float | None = None
+    dual_clip: float | None = None
+    delta: float | None = None
+    ratio: str | None = None
+    max_ratio: float | None = None
+    tau_pos: float | None = None
+    tau_neg: float | None = None
+    beta: float | None = None
+    cov_share: float | None = None
+    cov_low: float | None = None
+    cov_high: float | None = None
+    cov_coef: float | None = None
+    aggregation: str | None = None
+    max_length: int | None = None
+    kl_coef: float | None = None
+    kl_form: str | None = None
+    kl_limit: float | None = None
+    entropy_coef: float | None = None
+    top_entropy: float | None = None
+    correction: str | None = None
+    correction_low: float | None = None
+    correction_high: float | None = None
 
     def __post_init__(self):
         if self.name not in OBJECTIVES:
             raise KeyError(f"loss.name={self.name!r} is unknown: give one of {_names(OBJECTIVES)}")
-        known = policy_losses.AGGREGATIONS
-        needs_length = self.aggregation == "seq_mean_token_sum_norm"
-        rules = {
-            "eps_low": (0 < self.eps_low <= 1, "in (0, 1]"),
-            "eps_high": (0 < self.eps_high < float("inf"), "above 0"),
-            "dual_clip": (self.dual_clip == 0 or self.dual_clip > 1, "0 (off) or above 1"),
-            "ratio": (self.ratio in RATIOS, _names(RATIOS)),
-            "aggregation": (self.aggregation in known, _names(known)),
-            "max_length": (self.max_length > 0 or not needs_length, "the longest response allowed"),
-            "kl_coef": (0 <= self.kl_coef < float("inf"), "0 or more"),
-            "kl_form": (self.kl_form in policy_losses.KL_FORMS, _names(policy_losses.KL_FORMS)),
-            "entropy_coef": (0 <= self.entropy_coef < float("inf"), "0 or more"),
-        }
-        for key, (ok, fix) in rules.items():
-            if not ok:
-                raise ValueError(f"loss.{key}={getattr(self, key)!r}: give {fix}")
+        self._fill(OPTIONS[self.name])
+        bounds = BOUNDS[self.correction] if self.correction in BOUNDS else {}
+        self._refuse(OPTIONS[self.name] | bounds)
+        self._check()
+        self._fill(bounds)
+        for key in bounds:
+            _require(0 <= getattr(self, key) < math.inf, key, getattr(self, key), "0 or more")
+
+    def _fill(self, defaults):
+        for key, value in defaults.items():
+            if getattr(self, key) is None:
+                object.__setattr__(self, key, value)  # frozen for all others
+
+    def _refuse(self, taken):
+        for key in (f.name for f in dataclasses.fields(self) if f.name != "name"):
+            value = getattr(self, key)
+            if value is None or key in taken:
+                continue
+            who = f"loss.name={self.name!r}"
+            if key.startswith("correction_") and self.correction:
+                who = f"loss.correction={self.correction!r}"
+            raise ValueError(f"loss.{key}={value!r}: {who} does not take it; leave it out")
+
+    def _check(self):
+        for key, (holds, fix) in _RULES.items():
+            value = getattr(self, key)
+            if value is not None:
+                _require(holds(value), key, value, fix)
+        _require(
+            self.max_length or self.aggregation != "seq_mean_token_sum_norm",
+            "max_length",
+            self.max_length,
+            "the longest response allowed",
+        )
         if self.name == "gspo":
             _check_gspo(self)
+        if self.delta is not None:
+            fix = f"more than 1 + loss.eps_high = {1 + self.eps_high}"
+            _require(1 + self.eps_high < self.delta < math.inf, "delta", self.delta, fix)
 
 
-def ppo_clip(logp, entropy, rows, c):
-    """−Σ w_t min(ρ_t A_t, clip(ρ_t, 1−ε_low, 1+ε_high) A_t), w_t by c.aggregation.
+def prepare(c):
+    """f(logp, entropy, rows) -> rows.prepared, from the whole batch at once, or None if not needed.
 
-    Schulman et al. 2017, arXiv:1707.06347, eq. 7; the variants are listed in the kernels
-    `ops.policy_losses.clipped_surrogate`, the ratios and the aggregations.
-
-    logp, entropy: [N, M] f32 of the present policy; junk is allowed where rows.mask is 0.
+    The arrays may have any leading axes, those of micro-batches for one.
     """
-    ratio = RATIOS[c.ratio](logp, rows.old_logp, rows.mask, rows.sample)
-    adv = jnp.where(rows.mask > 0, rows.adv, 0)
-    value, clipped = policy_losses.clipped_surrogate(
-        ratio, adv, eps_low=c.eps_low, eps_high=c.eps_high, dual_clip=c.dual_clip
-    )
-    # The tokens were sampled from the old policy, so this is KL(old ‖ new).
-    moved = policy_losses.kl(rows.old_logp, logp, rows.mask, "k3")
-    extra = {"policy/clip_fraction": clipped, "policy/kl": moved}
-    return _sums(-value, logp, entropy, rows, c, extra)
+    if c.name in PREPARE:
+        return functools.partial(PREPARE[c.name], c=c)
+    if c.top_entropy is not None and c.top_entropy < 1:
+        return functools.partial(policy_objectives.select_entropy, c=c)
+    return None
 
 
-def gspo(logp, entropy, rows, c):
-    """The clipped objective with one ratio a response, averaged over responses.
-
-    Zheng et al. 2025, arXiv:2507.18071, eq. 5 (ratio "sequence") and eq. 13 ("sequence_token").
-    Ratios of whole responses stay near 1: the paper clips at 3e-4 below and 4e-4 above.
-
-    Arguments and result as in ppo_clip; the name only insists on the settings the paper has.
-    """
-    return ppo_clip(logp, entropy, rows, c)
-
-
-def sft(logp, entropy, rows, c):
-    """−Σ w_t log π(y_t): the negative log-likelihood; advantages and old log-probs are not read."""
-    return _sums(-jnp.where(rows.mask > 0, logp, 0), logp, entropy, rows, c, {})
+def check(c, old_logp):
+    """Refuses what compares the learner with the sampler where old_logp says not to compute it."""
+    needs = "loss.name='decoupled_ppo'" if c.name == "decoupled_ppo" else None
+    if c.correction not in (None, "none", "off_policy_mask"):
+        needs = f"loss.correction={c.correction!r}"
+    if needs and old_logp != "learner":
+        raise ValueError(
+            f"learner.old_logp={old_logp!r}: {needs} weighs the learner's log-probs before the "
+            "update against the sampler's; give learner"
+        )
 
 
-RATIOS = {
-    "token": lambda logp, old_logp, mask, sample: policy_losses.token_ratio(logp, old_logp, mask),
-    "sequence": policy_losses.sequence_ratio,
-    "sequence_token": policy_losses.sequence_token_ratio,
-}
-OBJECTIVES = {"ppo_clip": ppo_clip, "gspo": gspo, "sft": sft}
-
-# Statistics are averages: same divisor, but weights that sum to it (those of 1/L_max do not).
-_AVERAGE = {
-    "token_mean": "token_mean",
-    "seq_mean_token_mean": "seq_mean_token_mean",
-    "seq_mean_token_sum_norm": "seq_mean_token_mean",
+PREPARE = {
+    "clip_cov": policy_objectives.select_clip_cov,
+    "kl_cov": policy_objectives.select_kl_cov,
 }
 
+_POSITIVE = (lambda x: 0 < x < math.inf, "above 0")
+_WEIGHT = (lambda x: 0 <= x < math.inf, "0 or more")
+_SHARE = (lambda x: 0 < x <= 1, "in (0, 1]")
 
-def _sums(loss, logp, entropy, rows, c, extra):
-    """Adds the KL and entropy terms, weighs and sums. extra: further statistics, [N, M] each."""
-    entropy = jnp.where(rows.mask > 0, entropy, 0)
-    means = {"policy/entropy": entropy} | extra
-    if c.kl_coef:
-        ref_kl = policy_losses.kl(logp, rows.ref_logp, rows.mask, c.kl_form)
-        means["policy/ref_kl"] = ref_kl
-        loss = loss + c.kl_coef * ref_kl
-    if c.entropy_coef:
-        loss = loss - c.entropy_coef * entropy
-    weigh = lambda name: policy_losses.AGGREGATIONS[name](
-        rows.mask, rows.sample, max_length=c.max_length
-    )
-    weight, total = weigh(c.aggregation)
-    average, _ = weigh(_AVERAGE[c.aggregation])
-    stats = {key: (average * x).sum() for key, x in means.items()}
-    return (weight * loss).sum(), stats | {"weight": total}
+
+def _names(names):
+    return ", ".join(names)
+
+
+def _one_of(table):
+    return (lambda x: x in table, f"one of {_names(table)}")
+
+
+_RULES = {  # of keys that are set
+    "eps_low": _SHARE,
+    "eps_high": _POSITIVE,
+    "dual_clip": (lambda x: x == 0 or 1 < x < math.inf, "0 (off) or above 1"),
+    "ratio": _one_of(policy_objectives.RATIOS),
+    "max_ratio": (lambda x: 1 <= x < math.inf, "1 or more"),
+    "tau_pos": _POSITIVE,
+    "tau_neg": _POSITIVE,
+    "beta": _WEIGHT,
+    "cov_share": _SHARE,
+    "cov_low": (math.isfinite, "a number"),
+    "cov_high": (math.isfinite, "a number"),
+    "cov_coef": _WEIGHT,
+    "aggregation": _one_of(AGGREGATIONS),
+    "max_length": (lambda x: x >= 0, "0 or more"),
+    "kl_coef": _WEIGHT,
+    "kl_form": _one_of(KL_FORMS),
+    "kl_limit": _POSITIVE,
+    "entropy_coef": _WEIGHT,
+    "top_entropy": _SHARE,
+    "correction": _one_of(CORRECTIONS),
+}
+
+
+def _require(holds, key, value, fix):
+    if not holds:
+        raise ValueError(f"loss.{key}={value!r}: give {fix}")
 
 
 def _check_gspo(c):
@@ -132,7 +230,3 @@ def _check_gspo(c):
             "give ratio sequence or sequence_token and aggregation seq_mean_token_mean, or use "
             "ppo_clip for other mixtures"
         )
-
-
-def _names(names):
-    return ", ".join(names)

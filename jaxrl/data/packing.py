@@ -43,6 +43,26 @@ def sequence(tokens, mask):
     }
 
 
+def branches(prompt, responses, adv, *, last_only=False):
+    """A prompt and the responses that branch off it, as a tree for `fill`.
+
+    responses: token arrays; adv: a number for each, written at its scored tokens. Every token of a
+    response is scored, or only its last.
+    """
+    lengths = [len(x) for x in responses]
+    sample = np.repeat(np.arange(len(responses)), lengths)
+    r = np.concatenate([np.arange(n) for n in lengths])
+    scored = np.concatenate([np.arange(n) >= (n - 1 if last_only else 0) for n in lengths])
+    none = np.zeros(int(scored.sum()), np.float32)
+    return {
+        "tokens": np.concatenate([prompt, *responses]),
+        "samples": len(responses),
+        **_two_levels(len(prompt), len(responses), sample, r, scored),
+        **dict.fromkeys(PER_TOKEN, none)
+        | {"mask": none + 1, "adv": np.float32(adv)[sample[scored]]},
+    }
+
+
 def fill(pieces, *, width, scored, rows):
     """Trees -> Rows [rows, ..], how many are in use, each tree's start on the flat scored axis.
 
@@ -58,7 +78,7 @@ def fill(pieces, *, width, scored, rows):
     out, starts = _empty(rows, width, scored), np.zeros(len(pieces), np.int64)
     for n, members in enumerate(bins):
         at, m, sample = 0, 0, 0
-        for i in members:
+        for group, i in enumerate(members):
             piece = pieces[i]
             w, s = len(piece["tokens"]), len(piece["slot"])
             columns, places = (n, slice(at, at + w)), (n, slice(m, m + s))
@@ -71,6 +91,7 @@ def fill(pieces, *, width, scored, rows):
             for key in PER_TOKEN:
                 out[key][places] = piece[key]
             out["sample"][places] = piece["sample"] + sample
+            out["group"][places] = group
             starts[i] = n * scored + m
             at, m, sample = at + w, m + s, sample + piece["samples"]
     return Rows(**out), len(bins), starts
@@ -84,21 +105,30 @@ def _tree(traj, g, per_token):
     b = np.repeat(members, lengths)
     r = np.concatenate([np.arange(n) for n in lengths]) if len(members) else np.zeros(0, int)
     sample = np.repeat(np.arange(len(members)), lengths)
-    column = T + np.arange(len(b))
     chosen = traj.mask[b, r]
-    trunk = np.zeros(T, np.int32)
     return {
         "tokens": np.concatenate([prompt, traj.tokens[b, r]]),
-        "position": np.concatenate([np.arange(T), T + r]),
-        "lo": np.concatenate([trunk, sample]),
-        "hi": np.concatenate([trunk + len(members), sample + 1]),
-        "slot": column[chosen],
-        "parent": np.where(r == 0, T - 1, column - 1)[chosen],
-        "sample": sample[chosen],
         "samples": len(members),
+        **_two_levels(T, len(members), sample, r, chosen),
         "b": b[chosen],
         "r": r[chosen],
         **{key: per_token[key][b[chosen], r[chosen]] for key in PER_TOKEN},
+    }
+
+
+def _two_levels(T, count, sample, r, scored):
+    """Where things lie in a trunk of T tokens and `count` branches, listed one after another.
+
+    sample, r, scored: of each branch token its branch, its place there, and whether it is scored.
+    """
+    trunk, column = np.zeros(T, np.int32), T + np.arange(len(r))
+    return {
+        "position": np.concatenate([np.arange(T), T + r]),
+        "lo": np.concatenate([trunk, sample]),
+        "hi": np.concatenate([trunk + count, sample + 1]),
+        "slot": column[scored],
+        "parent": np.where(r == 0, T - 1, column - 1)[scored],
+        "sample": sample[scored],
     }
 
 
@@ -124,5 +154,6 @@ def _first_fit(pieces, width, scored):
 
 def _empty(rows, width, scored):
     whole = {k: np.zeros((rows, width), np.int32) for k in ("tokens", "position", "lo", "hi")}
-    part = {k: np.zeros((rows, scored), np.int32) for k in ("slot", "parent", "sample")}
-    return whole | part | {k: np.zeros((rows, scored), np.float32) for k in PER_TOKEN}
+    part = {k: np.zeros((rows, scored), np.int32) for k in ("slot", "parent", "sample", "group")}
+    later = ("sampler_logp", "prepared")  # filled on the devices, where needed
+    return whole | part | {k: np.zeros((rows, scored), np.float32) for k in PER_TOKEN + later}

@@ -42,11 +42,26 @@ def text_rows(path):
 
     Every broken line is listed, with its number, before any is used. Blank lines are skipped.
     """
+    forms = '{"messages": [...]} or {"prompt": ..., "response": ...}'
+    return _read(path, _text_fault, forms)
+
+
+def preference_rows(path):
+    """A JSON-lines file as a MapDataset of pairs or of labelled responses (`training/pairs.py`).
+
+    {"prompt": ..., "chosen": ..., "rejected": ...} or {"prompt": ..., "response": ..., "label": b}.
+    Broken lines as in `text_rows`.
+    """
+    forms = '{"prompt": ..., "chosen": ..., "rejected": ...}, or response and label'
+    return _read(path, _preference_fault, forms)
+
+
+def _read(path, fault_of, forms):
     rows, broken = [], []
     with pathlib.Path(path).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                row, fault = _parse(line)
+                row, fault = _parse(line, fault_of)
                 rows.append(row)
                 broken += [f"line {number}: {fault}"] if fault else []
     if broken:
@@ -54,8 +69,7 @@ def text_rows(path):
         shown = "\n  ".join(broken[:20])
         raise ValueError(f"{path}: {len(broken)} broken lines; mend or drop them\n  {shown}{more}")
     if not rows:
-        fix = 'give one JSON object a line, {"messages": [...]} or {"prompt": ..., "response": ...}'
-        raise ValueError(f"{path} holds no rows: {fix}")
+        raise ValueError(f"{path} holds no rows: give one JSON object a line, {forms}")
     return grain.MapDataset.source(rows)
 
 
@@ -63,7 +77,7 @@ def _batch(rows):
     return np.stack(rows) if isinstance(rows[0], np.generic) else list(rows)
 
 
-def _parse(line):
+def _parse(line, fault_of):
     """(row, None), or (None, what is wrong with it)."""
     try:
         row = json.loads(line)
@@ -71,18 +85,48 @@ def _parse(line):
         return None, f"no JSON ({error.msg} at column {error.colno})"
     if not isinstance(row, dict):
         return None, f"a JSON object is needed, not {type(row).__name__}"
-    if set(row) == {"messages"}:
-        fault = _message_fault(row["messages"])
-    elif set(row) == {"prompt", "response"}:
-        wrong = [key for key, text in row.items() if not isinstance(text, str)]
-        fault = f"{wrong[0]} is no string" if wrong else None
-        fault = fault or (None if row["response"] else "response is empty: nothing to learn")
-    else:
-        fault = f"keys {sorted(row)}: give either messages, or prompt and response"
+    fault = fault_of(row)
     return (None, fault) if fault else (row, None)
 
 
-def _message_fault(messages):
+def _text_fault(row):
+    if set(row) == {"messages"}:
+        return _message_fault(row["messages"])
+    if set(row) != {"prompt", "response"}:
+        return f"keys {sorted(row)}: give either messages, or prompt and response"
+    return _string_fault(row, row)
+
+
+def _preference_fault(row):
+    texts = set(row) - {"prompt", "label"}
+    if set(row) not in ({"prompt", "chosen", "rejected"}, {"prompt", "response", "label"}):
+        return f"keys {sorted(row)}: give prompt, chosen and rejected, or prompt, response, label"
+    if "label" in row and not isinstance(row["label"], bool):
+        return f"label is {row['label']!r}: give true or false"
+    if not isinstance(row["prompt"], str):
+        if fault := _message_fault(row["prompt"], answered=False):
+            return f"prompt: {fault}"
+        if row["prompt"][-1]["role"] == "assistant":
+            return "prompt ends with a message of the assistant: the responses come after it"
+    elif not row["prompt"]:
+        return "prompt is empty"
+    if fault := _string_fault(row, sorted(texts)):
+        return fault
+    if "chosen" in row and row["chosen"] == row["rejected"]:
+        return "chosen and rejected are equal: nothing to prefer"
+    return None
+
+
+def _string_fault(row, keys):
+    for key in keys:
+        if not isinstance(row[key], str):
+            return f"{key} is no string"
+        if not row[key] and key != "prompt":
+            return f"{key} is empty: nothing to learn"
+    return None
+
+
+def _message_fault(messages, *, answered=True):
     if not isinstance(messages, list) or not messages:
         return "messages is no list of at least one message"
     for i, message in enumerate(messages):
@@ -92,6 +136,6 @@ def _message_fault(messages):
             return f"message {i} has role {message['role']!r}: use one of {', '.join(ROLES)}"
         if not isinstance(message["content"], str):
             return f"message {i} has content that is no string"
-    if all(message["role"] != "assistant" for message in messages):
+    if answered and all(message["role"] != "assistant" for message in messages):
         return "no message of the assistant: nothing to learn"
     return None

@@ -1,52 +1,15 @@
-"""The pieces of a policy loss, one number a scored token: ratios, clipping, KL, weights of a mean.
+"""What each policy objective gives a token, to be maximised; plain arrays in, plain arrays out.
 
-Arrays are [N, M] f32: N learner rows with M scored tokens each. A row holds several responses;
-`sample` [N, M] int32 tells them apart within the row and `mask` is 1 where a token counts. Where it
-is 0, log-probs may be anything, NaN included. Left out on purpose: the one division by the weight
-of the whole batch, which belongs to the train step.
+Arrays are [N, M] f32 and finite: log-probs and advantages under the mask have been set to 0 and
+ratios to 1 (`ops.ratios`). Most return (objective, 1 where the gradient was cut off or bounded).
+Left out on purpose: weights of a mean (`ops.aggregations`) and the one division by the weight of
+the whole batch, which belongs to the train step.
 """
 
 import jax
 import jax.numpy as jnp
 
-LOG_RATIO_LIMIT = 20.0  # exp of more has no use, and an inf here would be inf · 0 in the gradient
-
-
-def token_ratio(logp, old_logp, mask):
-    """ρ_t = π(y_t) / π_old(y_t).
-
-    Schulman et al. 2017, arXiv:1707.06347, §3. The log-ratio is limited to ±20 (our choice).
-
-    All [N, M] f32.  returns: [N, M] f32, 1 where mask is 0.
-    """
-    return jnp.exp(_log_ratio(logp, old_logp, mask))
-
-
-def sequence_ratio(logp, old_logp, mask, sample):
-    """GSPO's ratio of a whole response, written at each of its tokens.
-
-        s_i = (π(y_i) / π_old(y_i))^(1/|y_i|) = exp(1/|y_i| Σ_t log ρ_{i,t})
-
-    Zheng et al. 2025, arXiv:2507.18071, eq. 7. Masked tokens count neither in Σ nor in |y_i|.
-
-    All [N, M], sample int32.  returns: [N, M] f32, 1 where mask is 0.
-    """
-    return jnp.exp(_mean_log_ratio(logp, old_logp, mask, sample))
-
-
-def sequence_token_ratio(logp, old_logp, mask, sample):
-    """GSPO-token: the response's ratio as a value, the token's own log-prob in the gradient.
-
-        s_{i,t} = sg[s_i] · π(y_{i,t}) / sg[π(y_{i,t})]
-
-    Zheng et al. 2025, arXiv:2507.18071, eq. 14: advantages may then differ from token to token.
-
-    All [N, M], sample int32.  returns: [N, M] f32, 1 where mask is 0.
-    """
-    log_s = _mean_log_ratio(logp, old_logp, mask, sample)
-    own = jnp.where(mask > 0, logp, 0)
-    sg = jax.lax.stop_gradient
-    return jnp.exp(sg(log_s) + (own - sg(own)))
+from jaxrl.ops import ratios
 
 
 def clipped_surrogate(ratio, adv, *, eps_low, eps_high, dual_clip=0.0):
@@ -55,7 +18,9 @@ def clipped_surrogate(ratio, adv, *, eps_low, eps_high, dual_clip=0.0):
         min(ρ_t A_t, clip(ρ_t, 1−ε_low, 1+ε_high) A_t),   dual clip: ≥ c·A_t where A_t < 0
 
     Schulman et al. 2017, arXiv:1707.06347, eq. 7; two ε: Yu et al. 2025, arXiv:2503.14476, eq. 10;
-    dual clip with c > 1 (they take 3; 0 is off): Ye et al. 2020, arXiv:1912.09729.
+    dual clip with c > 1 (they take 3; 0 is off): Ye et al. 2020, arXiv:1912.09729. The two-sided
+    clip min(min(ρ_t, δ) A_t, clip(..) A_t) of INTELLECT-2, arXiv:2505.07291, is the same with
+    c = δ > 1 + ε_high.
 
     ratio, adv: [N, M] f32.  returns: (objective, 1 where a clip cut the gradient off), [N, M] f32.
     """
@@ -67,60 +32,87 @@ def clipped_surrogate(ratio, adv, *, eps_low, eps_high, dual_clip=0.0):
     return value, (value != plain).astype(jnp.float32)
 
 
-def kl(logp, ref_logp, mask, form="k3"):
-    """KL(π ‖ π_ref) estimated from each token sampled from π.
+def clipped_weight(logp, ratio, adv, *, eps_low, eps_high):
+    """CISPO: the ratio is a clipped, constant weight, so that no token loses its gradient.
 
-        k1 = −log r,   k2 = (log r)² / 2,   k3 = (r − 1) − log r,   r = π_ref / π
+        sg[clip(ρ_t, 1−ε_low, 1+ε_high)] A_t log π(y_t)
 
-    Schulman 2020, http://joschu.net/blog/kl-approx.html. k1 and k3 are unbiased, k2 and k3 are ≥ 0.
-    As a loss on samples of π: the gradient of k1 is 0 in the mean, that of k2 is ∇KL(π ‖ π_ref),
-    that of k3 is ∇KL(π_ref ‖ π).
+    MiniMax 2025, arXiv:2506.13585, eq. 4-5. ε_low = 1 is no lower bound (as theirs, and TRL's);
+    verl clips on both sides.
 
-    logp, ref_logp, mask: [N, M] f32.  returns: [N, M] f32, 0 where mask is 0.
+    All [N, M] f32.  returns: (objective, 1 where the weight was clipped).
     """
-    return KL_FORMS[form](_log_ratio(ref_logp, logp, mask))
+    weight = jax.lax.stop_gradient(jnp.clip(ratio, 1 - eps_low, 1 + eps_high))
+    return weight * adv * logp, (weight != ratio).astype(jnp.float32)
 
 
-KL_FORMS = {
-    "k1": lambda log_r: -log_r,
-    "k2": lambda log_r: jnp.square(log_r) / 2,
-    "k3": lambda log_r: jnp.expm1(log_r) - log_r,
-}
+def soft_gate(ratio, adv, *, tau_pos, tau_neg):
+    """SAPO: a sigmoid in place of the clip, with slope A_t at ρ_t = 1.
 
+        (4/τ) σ(τ (ρ_t − 1)) A_t,   τ = τ_pos where A_t > 0, else τ_neg
 
-def token_mean(mask, sample, *, max_length=0):
-    """Every token weighs the same: DAPO, arXiv:2503.14476, eq. 12.
+    Gao et al. 2025, arXiv:2511.20347. A larger τ forgets off-policy tokens faster.
 
-    mask, sample: [N, M].  returns: (weights [N, M], their total []).
+    ratio, adv: [N, M] f32.  returns: [N, M] f32.
     """
-    return mask, mask.sum()
+    tau = jnp.where(adv > 0, tau_pos, tau_neg)
+    return 4 / tau * jax.nn.sigmoid(tau * (ratio - 1)) * adv
 
 
-def seq_mean_token_mean(mask, sample, *, max_length=0):
-    """Every response weighs the same, 1/|y_i| a token: GRPO, arXiv:2402.03300, eq. 3.
+def geometric_mean(log_rho, adv, mask, sample, *, eps_low, eps_high):
+    """GMPO: the geometric mean of a response's clipped ratios, written at each of its tokens.
 
-    mask, sample: [N, M].  returns: (weights [N, M], responses with a scored token []).
+        exp(1/|y| Σ_t ℓ_t) · Ā,   s ℓ_t = min(s log ρ_t, s clip(log ρ_t, −ε_low, ε_high)),
+        s = sign A_t
+
+    Zhao et al. 2025, arXiv:2507.20673, eq. 4 with the token-level clip in log space (they take
+    ε = 0.4); Ā, the mean of A_t over the response, is verl's reading for token advantages.
+
+    log_rho, adv, mask [N, M] f32, sample int32.  returns: (objective, 1 where ℓ_t ≠ log ρ_t).
     """
-    length = _per_response(mask, sample)
-    weight = mask / jnp.maximum(jnp.take_along_axis(length, sample, axis=1), 1)
-    return weight, (length > 0).sum().astype(jnp.float32)
+    sign = jnp.sign(adv)
+    bounded = jnp.clip(log_rho, -eps_low, eps_high)
+    limited = jnp.where(sign * log_rho <= sign * bounded, log_rho, bounded)
+    ratio = jnp.exp(ratios.response_mean(limited, mask, sample))
+    cut = mask * (limited != log_rho)
+    return ratio * ratios.response_mean(adv, mask, sample), cut
 
 
-def seq_mean_token_sum_norm(mask, sample, *, max_length):
-    """Every token weighs 1/L_max, the mean is over responses: Dr.GRPO, arXiv:2503.20783.
+def divergence_proximal(logp, old_logp, ratio, adv, *, kind, eps_low, eps_high, max_ratio):
+    """DPPO: tokens that left a trust region in the direction of their advantage are dropped.
 
-    max_length: L_max, the same for all batches.
-    mask, sample: [N, M].  returns: (weights [N, M], responses with a scored token []).
+        sg[min(ρ_t, C) · keep_t] A_t log π(y_t)
+            p = π(y_t), q = π_old(y_t)
+        tv: keep ⇔ p − q ≤ ε_high where A > 0, p − q ≥ −ε_low else
+        kl: keep ⇔ D ≤ ε or the token moved against its advantage,
+            D = q log(q/p) + (1−q) log((1−q)/(1−p))
+
+    Qi et al. 2026, arXiv:2602.04879 (binary approximations); A = 0 counts as negative.
+
+    kind: "tv" or "kl".  All [N, M] f32.  returns: (objective, 1 where not kept).
     """
-    length = _per_response(mask, sample)
-    return mask / max_length, (length > 0).sum().astype(jnp.float32)
+    p, q = jnp.exp(logp), jnp.exp(old_logp)
+    high, low = p - q, q - p
+    if kind == "kl":
+        # −expm1 is 1 − p without cancellation; p rounds to 1, so both are kept off 0 (our choice).
+        rest = lambda x: jnp.log(jnp.maximum(-jnp.expm1(x), 1e-8))
+        moved = q * (old_logp - logp) + (1 - q) * (rest(old_logp) - rest(logp))
+        high, low = jnp.where(p > q, moved, 0), jnp.where(p < q, moved, 0)
+    keep = jnp.where(adv > 0, high <= eps_high, low <= eps_low).astype(jnp.float32)
+    weight = jax.lax.stop_gradient(jnp.minimum(ratio, max_ratio) * keep)
+    return weight * adv * logp, 1 - keep
 
 
-AGGREGATIONS = {
-    "token_mean": token_mean,
-    "seq_mean_token_mean": seq_mean_token_mean,
-    "seq_mean_token_sum_norm": seq_mean_token_sum_norm,
-}
+def quadratic(logp, log_rho, adv, *, beta):
+    """DRO: a squared log-ratio in place of importance weights.
+
+        A_t log π(y_t) − β/2 (log ρ_t)²
+
+    Richemond et al. 2024, arXiv:2405.19107, per token and with a given advantage (as in verl).
+
+    All [N, M] f32.  returns: [N, M] f32.
+    """
+    return adv * logp - beta / 2 * jnp.square(log_rho)
 
 
 def overlong_penalty(length, *, max_length, buffer, factor=1.0):
@@ -138,21 +130,3 @@ def overlong_penalty(length, *, max_length, buffer, factor=1.0):
         raise ValueError(f"buffer={buffer!r}: give a number of tokens from 1 to {max_length=}")
     over = (max_length - buffer - length) / buffer
     return factor * jnp.clip(over, -1, 0).astype(jnp.float32)
-
-
-def _log_ratio(logp, old_logp, mask):
-    # where, not a product: 0 · NaN is NaN, and so would be the gradient.
-    difference = jnp.where(mask > 0, logp - old_logp, 0)
-    return jnp.clip(difference, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
-
-
-def _mean_log_ratio(logp, old_logp, mask, sample):
-    """1/|y_i| Σ_t log ρ_t at every token of response i; 0 where mask is 0."""
-    length = jnp.maximum(_per_response(mask, sample), 1)
-    mean = _per_response(_log_ratio(logp, old_logp, mask), sample) / length
-    return jnp.where(mask > 0, jnp.take_along_axis(mean, sample, axis=1), 0)
-
-
-def _per_response(x, sample):
-    """Sums over each response of a row: [N, M] -> [N, M], the second M counts responses."""
-    return jax.vmap(lambda x, s: jax.ops.segment_sum(x, s, x.shape[0]))(x, sample)

@@ -41,6 +41,7 @@ def plan(c):
     if law.temperature == 0:
         raise ValueError("rollout.temperature=0.0: equal samples teach nothing; give more than 0")
     objective = objectives.ObjectiveConfig(**c.loss)
+    objectives.check(objective, c.learner.old_logp)
     learner = _learner(c)
     params = c.env.params.to_dict()
     different = c.eval.params.to_dict()

@@ -50,9 +50,7 @@ class Run:
         if "greedy" in estimators.find(p.estimator.name).needs:
             self._baseline = self._make_sampler(p.greedy, p.env, c.rollout.prompts)
         self._estimate = jax.jit(estimators.estimate, static_argnums=1)
-        reference = p.base.load() if p.objective.kl_coef else None
-        objective = functools.partial(objectives.OBJECTIVES[p.objective.name], c=p.objective)
-        self._learner = Learner(p.base, objective, p.learner, reference=reference)
+        self._learner = make_learner(p)
         if p.held_out:
             self._judge = enter(EnvPool(c.env.name, p.held_out_params, **limits))
             self._greedy = self._make_sampler(p.greedy, p.held_out, c.eval.prompts)
@@ -162,3 +160,11 @@ class Run:
                 prompts=c.eval.prompts,
             )
         self._session.writer.evaluation(row)
+
+
+def make_learner(p):
+    """The compiled update that a Plan asks for, with its reference if the loss has one."""
+    reference = p.base.load() if p.objective.kl_coef else None
+    objective = functools.partial(objectives.OBJECTIVES[p.objective.name], c=p.objective)
+    prepare = objectives.prepare(p.objective)
+    return Learner(p.base, objective, p.learner, reference=reference, prepare=prepare)

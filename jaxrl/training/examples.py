@@ -27,15 +27,25 @@ class Example:
     tokens: np.ndarray  # [T] int32
     mask: np.ndarray  # [T] bool: in the loss; never the first token, which nothing predicts
 
+    @property
+    def length(self):
+        """T."""
+        return len(self.tokens)
+
 
 def load(path, tokenizer, max_length):
     """A JSON-lines file as a MapDataset of Example; lines that cannot be learned are all listed."""
+    return checked(path, sources.text_rows(path), lambda row: [render(tokenizer, row)], max_length)
+
+
+def checked(path, rows, render, max_length):
+    """All that `render`(row) gives, each with a `length`; or a refusal that lists the bad lines."""
     found, faults = [], []
-    rows = sources.text_rows(path)
     for i in range(len(rows)):
         try:
-            found.append(render(tokenizer, rows[i]))
-            length = len(found[-1].tokens)
+            made = render(rows[i])
+            found += made
+            length = max(x.length for x in made)
             fault = f"{length} tokens" if length > max_length else None
         except ValueError as error:
             fault = str(error)

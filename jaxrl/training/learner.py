@@ -29,14 +29,19 @@ class LearnerConfig:
 
 
 class Learner:
-    """Holds the compiled update. reference: parameters for the KL term, None without one."""
+    """Holds the compiled update.
 
-    def __init__(self, base, objective, c, *, reference=None):
+    reference: parameters for the KL term, None without one. prepare: as for `step.make_prepare`,
+    None where the objective needs nothing of the whole batch.
+    """
+
+    def __init__(self, base, objective, c, *, reference=None, prepare=None):
         self._c, self._base, self._reference = c, base, reference
         how = base.how | {"temperature": c.temperature}
         loss_fn = step.make_loss(objective, base.model, **how)
         self._step = step.make_train_step(loss_fn, base.tx, base.shardings())
         self._score = step.make_score(base.model, **how)
+        self._prepare = step.make_prepare(prepare, base.model, **how) if prepare else None
 
     def __call__(self, state, traj, groups, adv, in_loss=True):
         """One batch. adv: [B] or [B, R]; groups: rows of traj.prompt_tokens that are in the loss;
@@ -46,15 +51,21 @@ class Learner:
         the first update [B, R], NaN where none was computed.
         """
         rows, count, where = self._pack(traj, groups, np.asarray(adv), in_loss)
+        rows = rows.replace(sampler_logp=rows.old_logp)
         if self._c.old_logp == "learner":
             rows = rows.replace(old_logp=self._score(state.params, rows, count))
         if self._reference is not None:
             rows = rows.replace(ref_logp=self._score(self._reference, rows, count))
-        state, metrics, first = self._step(state, rows, count)
+        state, metrics, first = self._update(state, rows, count)
         for _ in range(self._c.epochs - 1):
-            state, metrics, _ = self._step(state, rows, count)
+            state, metrics, _ = self._update(state, rows, count)
         logp = np.where(where >= 0, np.asarray(first).reshape(-1)[where], np.nan)
         return state, metrics | self._gaps(traj, logp, where >= 0), logp
+
+    def _update(self, state, rows, count):
+        if self._prepare:
+            rows = rows.replace(prepared=self._prepare(state.params, rows, count))
+        return self._step(state, rows, count)
 
     def _pack(self, traj, groups, adv, in_loss):
         c = self._c

@@ -37,6 +37,13 @@ SCHEMA = {
     "policy/clip_fraction": ("fraction", "tokens whose ratio was clipped"),
     "policy/kl": ("nats", "KL from the sampling policy to the updated one, per token"),
     "policy/ref_kl": ("nats", "KL from the policy to the reference, per token"),
+    "policy/selected": ("fraction", "tokens that the loss singles out over the whole batch"),
+    "preference/accuracy": ("fraction", "pairs whose preferred response has the higher reward"),
+    "preference/margin": ("nats", "mean reward of the preferred response over the other"),
+    "preference/chosen": ("nats", "mean implicit reward of preferred responses"),
+    "preference/rejected": ("nats", "mean implicit reward of the others"),
+    "correction/weight": ("ratio", "mean weight of the sampler-to-learner correction"),
+    "correction/cut": ("fraction", "tokens whose weight was truncated or set to 0"),
     "sampler/gap_mean": ("nats", "mean |log-prob of sampler − of learner|, same weights and token"),
     "sampler/gap_max": ("nats", "largest such difference"),
     "optim/grad_norm": ("norm", "global gradient norm before clipping"),
@@ -104,7 +111,7 @@ class Writer:
     def evaluation(self, row):
         """One evaluated set: {step, name, n, correct, accuracy, low, high, rows}.
 
-        Or, where nothing is answered, {step, name, n, loss}.
+        Or, where nothing is answered, {step, name, n, loss} and figures of its kind.
         """
         _append(self._evals, row)
         kind = "loss" if "loss" in row else "accuracy"

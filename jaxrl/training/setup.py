@@ -34,9 +34,13 @@ class Base:
     how: dict[str, Any]  # dtype and remat of the learner's forward pass
 
     def load(self):
-        """The base model's parameters, in float32, straight to their shardings."""
+        """The base model's parameters, in float32, straight to their shardings; heads are zeros."""
         shardings = jax.tree.map(lambda x: x.sharding, self.abstract)
-        return checkpoints.load(self.path, self.model, shardings)
+        stored = decoder.specs(self.model).keys()
+        params = checkpoints.load(self.path, self.model, {k: shardings[k] for k in stored})
+        zero = lambda x: jax.device_put(jnp.zeros(x.shape, x.dtype), x.sharding)
+        heads = {k: x for k, x in self.abstract.items() if k not in stored}
+        return params | jax.tree.map(zero, heads)
 
     def abstract_state(self):
         """The TrainState as shapes with shardings."""
@@ -57,8 +61,11 @@ class Base:
         return jax.tree.map(split, rows)
 
 
-def open_base(c, rows, updates):
-    """Reads names and shapes, no weights; refuses what cannot run. rows: see mesh.check."""
+def open_base(c, rows, updates, *, specs=decoder.specs):
+    """Reads names and shapes, no weights; refuses what cannot run. rows: see mesh.check.
+
+    specs: of a decoder.Config; what they hold beyond the decoder's starts at zero.
+    """
     if c.model.dtype not in DTYPES:
         raise ValueError(f"model.dtype={c.model.dtype!r}: give one of {', '.join(DTYPES)}")
     if c.model.remat not in decoder.REMAT:
@@ -67,8 +74,8 @@ def open_base(c, rows, updates):
     path, model, tokenizer = _open_checkpoint(c)
     devices = mesh.make(**c.mesh)
     mesh.check(devices, model, rows=rows)
-    specs = decoder.specs(model)
-    abstract = spec.abstract(specs, shardings=rules.shardings(specs, devices, rules.TRAIN))
+    tree = specs(model)
+    abstract = spec.abstract(tree, shardings=rules.shardings(tree, devices, rules.TRAIN))
     how = {"dtype": DTYPES[c.model.dtype], "remat": c.model.remat}
     return Base(path, model, tokenizer, devices, abstract, tuning, optimizer.build(tuning), how)
 

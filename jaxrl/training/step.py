@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrl.models import decoder
+from jaxrl.models import decoder, heads
 from jaxrl.ops import logprobs
 
 
@@ -22,11 +22,21 @@ def log_probs(params, rows, model, *, temperature=1.0, dtype=jnp.float32, remat=
     return jax.tree.map(lambda x: x.reshape(rows.slot.shape), pair)
 
 
-def make_loss(objective, model, **how):
-    """loss_fn(params, rows) -> (summed loss, (summed stats, logp)); `how` goes to `log_probs`."""
+def rewards(params, rows, model, *, dtype=jnp.float32, remat="none"):
+    """A reward model's number at every scored token, in the place of `log_probs`, and zeros."""
+    hidden_NWD = decoder.forward(
+        params, rows.tokens, rows.position, rows.lo, rows.hi, model, dtype=dtype, remat=remat
+    )
+    hidden_NMD = jnp.take_along_axis(hidden_NWD, rows.slot[:, :, None], axis=1)
+    found = heads.scalar(params["scalar"], hidden_NMD)
+    return found, jnp.zeros_like(found)
+
+
+def make_loss(objective, model, *, tokens=log_probs, **how):
+    """loss_fn(params, rows) -> (summed loss, (summed stats, logp)); `how` goes to `tokens`."""
 
     def loss_fn(params, rows):
-        logp, entropy = log_probs(params, rows, model, **how)
+        logp, entropy = tokens(params, rows, model, **how)
         total, stats = objective(logp, entropy, rows)
         return total, (stats, logp)
 
@@ -44,12 +54,48 @@ def make_score(model, **how):
     return score
 
 
+def make_sums(loss_fn):
+    """sums(params, rows, count) -> (summed loss, summed stats) of a batch, without an update."""
+
+    @jax.jit
+    def sums(params, rows, count):
+        def part(i):
+            loss, (stats, _) = loss_fn(params, _take(rows, i))
+            return loss, stats
+
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, 0))
+        add = lambda i, total: jax.tree.map(jnp.add, total, part(i))
+        return jax.lax.fori_loop(0, count, add, zeros)
+
+    return sums
+
+
+def make_prepare(prepare, model, **how):
+    """prepared(params, rows, count) -> what `prepare`(logp, entropy, rows) says of a whole batch.
+
+    rows as for the train step; prepare sees all micro-batches at once, and its result [C, N, M]
+    becomes rows.prepared. It costs one more forward pass.
+    """
+
+    @jax.jit
+    def prepared(params, rows, count):
+        def put(i, out):
+            found = log_probs(params, _take(rows, i), model, **how)
+            return jax.tree.map(lambda x, part: x.at[i].set(part), out, found)
+
+        zeros = jnp.zeros(rows.slot.shape, jnp.float32)
+        return prepare(*jax.lax.fori_loop(0, count, put, (zeros, zeros)), rows)
+
+    return prepared
+
+
 def make_train_step(loss_fn, tx, shardings):
     """step(state, rows, count) -> (state, metrics, logp [C, N, M]).
 
     rows: C micro-batches, [C, N, ..] each leaf, of which the first `count` are visited. loss_fn as
-    from `make_loss`; stats["weight"] divides all sums, once. shardings: of the state. An update
-    with a non-finite gradient is left out and counted.
+    from `make_loss`; stats["weight"] divides all sums, once, unless stats["divisor"] says by what
+    to divide the loss. shardings: of the state. An update with a non-finite gradient is left out
+    and counted.
     """
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
 
@@ -64,18 +110,19 @@ def make_train_step(loss_fn, tx, shardings):
         (loss, (stats, _)), grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
         start = (loss, stats, grads), jnp.zeros(rows.slot.shape, jnp.float32)
         (loss, stats, grads), logp = jax.lax.fori_loop(0, count, add, start)
-        state, norm, finite = _apply(state, grads, stats["weight"], tx)
-        weight = jnp.maximum(stats["weight"], 1)
-        metrics = {name: x / weight for name, x in stats.items() if name != "weight"}
-        metrics |= {"policy/loss": loss / weight, "optim/grad_norm": norm}
+        weight = stats.pop("weight")
+        divisor = jnp.maximum(stats.pop("divisor", weight), 1)
+        grads = jax.tree.map(lambda g: g / divisor, grads)
+        state, norm, finite = _apply(state, grads, weight > 0, tx)
+        metrics = {name: x / jnp.maximum(weight, 1) for name, x in stats.items()}
+        metrics |= {"policy/loss": loss / divisor, "optim/grad_norm": norm}
         return state, metrics | {"optim/skipped": 1 - finite.astype(jnp.float32)}, logp
 
     return step
 
 
-def _apply(state, grads, weight, tx):
+def _apply(state, grads, any_loss, tx):
     """The optimizer step, or none if the gradient is not finite or nothing was in the loss."""
-    grads = jax.tree.map(lambda g: g / jnp.maximum(weight, 1), grads)
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm)
 
@@ -83,7 +130,7 @@ def _apply(state, grads, weight, tx):
         updates, opt = tx.update(grads, state.opt, state.params)
         return state.replace(params=optax.apply_updates(state.params, updates), opt=opt)
 
-    state = jax.lax.cond(finite & (weight > 0), update, lambda s: s, state)
+    state = jax.lax.cond(finite & any_loss, update, lambda s: s, state)
     return state.replace(step=state.step + 1, skipped=state.skipped + ~finite), norm, finite
 
 

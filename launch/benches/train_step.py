@@ -63,7 +63,7 @@ def _ours(opened, c):
         opened.model, endless, SampleConfig(G, R), prompts=P, buckets=(T,), place=opened.place_rows
     )
     size = LearnerConfig(T + G * R, G * R, rows=P, micro=c.learner.micro, epochs=1)
-    objective = functools.partial(objectives.ppo_clip, c=objectives.ObjectiveConfig())
+    objective = functools.partial(objectives.OBJECTIVES["ppo_clip"], c=objectives.ObjectiveConfig())
     learner = Learner(opened, objective, size)
     prompts = np.random.default_rng(0).integers(100, opened.model.V, (P, T)).tolist()
     start = jax.jit(functools.partial(optimizer.init_state, opened.tx), donate_argnums=0)

@@ -113,3 +113,30 @@ def test_what_does_not_fit_is_refused_with_the_keys():
         pack(traj, scored=2)
     with pytest.raises(ValueError, match=r"learner.width=25"):
         pack(traj, width=25, rows=1)
+
+
+def test_prompts_are_numbered_within_their_row():
+    """A mean over prompts counts by this number; the responses of a prompt share it."""
+    traj = tiny.trajectory(1, P=4, G=3)
+    rows, used, where = pack(traj)
+    assert used < 4
+    key = where // rows.slot.shape[1] * 100 + rows.group.reshape(-1)[where]
+    seen = [set(key[(traj.group == g)[:, None] & traj.valid]) for g in range(4)]
+    assert all(len(s) == 1 for s in seen) and len(set.union(*seen)) == 4
+
+
+def test_branches_read_as_two_sequences():
+    prompt, responses = np.array([5, 6, 7]), (np.array([1, 2]), np.array([3, 4, 8]))
+    for last_only in (False, True):
+        tree = packing.branches(prompt, responses, (1.0, -1.0), last_only=last_only)
+        rows, used, _ = packing.fill([tree, tree], width=20, scored=12, rows=1)
+        assert used == 1
+        on = np.flatnonzero(rows.mask[0])
+        seen = [path(rows, 0, rows.slot[0, m])[0] for m in on]
+        whole = [[5, 6, 7, 1], [5, 6, 7, 1, 2], [5, 6, 7, 3], [5, 6, 7, 3, 4], [5, 6, 7, 3, 4, 8]]
+        keep = [1, 4] if last_only else range(5)
+        assert seen == 2 * [whole[i] for i in keep]
+        assert [path(rows, 0, rows.parent[0, m])[0] for m in on] == [s[:-1] for s in seen]
+        side = [[1, 1, -1, -1, -1][i] for i in keep]
+        assert rows.adv[0, on].tolist() == 2 * side
+        assert rows.group[0, on].tolist() == [0] * len(side) + [1] * len(side)

@@ -51,7 +51,9 @@ def test_packed_rows_give_the_gradient_of_single_ones():
     singles = [examples.pack([x], width=40, scored=30, rows=1)[0] for x in made]
     single = jax.tree.map(lambda *x: np.concatenate(x), *singles)
     assert (used, alone) == (1, 1)
-    objective = functools.partial(objectives.sft, c=objectives.ObjectiveConfig(name="sft"))
+    objective = functools.partial(
+        objectives.OBJECTIVES["sft"], c=objectives.ObjectiveConfig(name="sft")
+    )
     loss = jax.jit(jax.value_and_grad(step.make_loss(objective, tiny.MODEL), has_aux=True))
     ((a, (stats, _)), grads), ((b, (others, _)), wanted) = (
         loss(tiny.params(), rows) for rows in (packed, single)

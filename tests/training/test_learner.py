@@ -21,7 +21,7 @@ SIZES = LearnerConfig(width=24, scored=15, rows=8, micro=8, epochs=1, temperatur
 
 def make(base, *, reference=None, kl_coef=0.0, **changes):
     settings = objectives.ObjectiveConfig(kl_coef=kl_coef, aggregation="seq_mean_token_mean")
-    objective = functools.partial(objectives.ppo_clip, c=settings)
+    objective = functools.partial(objectives.OBJECTIVES["ppo_clip"], c=settings)
     return Learner(base, objective, dataclasses.replace(SIZES, **changes), reference=reference)
 
 
@@ -58,6 +58,21 @@ def test_the_mesh_changes_no_update(plain, sizes):
     tiny.assert_close(state.opt, plain[0].opt, 1e-5)
     tiny.assert_close(metrics, plain[1], 1e-4)
     np.testing.assert_allclose(logp, plain[2], atol=1e-5)
+
+
+def test_what_the_whole_batch_decides_depends_on_no_split(base):
+    """KL-Cov's tokens are the same on eight devices, and for any size of micro-batch."""
+    settings = objectives.ObjectiveConfig(name="kl_cov", cov_share=0.3)
+    how = {"prepare": objectives.prepare(settings)}
+    objective = functools.partial(objectives.OBJECTIVES["kl_cov"], c=settings)
+    found = []
+    for where, micro in ((base, 8), (base, 2), (tiny.base(jax.devices(), {"fsdp": 8}), 8)):
+        sizes = dataclasses.replace(SIZES, micro=micro)
+        found.append(update(where, Learner(where, objective, sizes, **how)))
+    assert 0.2 < found[0][1]["policy/selected"] < 0.4
+    for state, metrics, _ in found[1:]:
+        tiny.assert_close(state.params, found[0][0].params, 1e-5)
+        tiny.assert_close(metrics, found[0][1], 1e-4)
 
 
 def test_log_probs_come_back_in_the_shape_of_the_rollouts(base, plain):

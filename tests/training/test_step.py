@@ -6,15 +6,16 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny
 
 from jaxrl.algos import objectives
 from jaxrl.data import packing
-from jaxrl.training import step
+from jaxrl.training import optimizer, step
 
 SETTINGS = objectives.ObjectiveConfig(kl_coef=0.1, entropy_coef=0.01)
-OBJECTIVE = functools.partial(objectives.ppo_clip, c=SETTINGS)
+OBJECTIVE = functools.partial(objectives.OBJECTIVES["ppo_clip"], c=SETTINGS)
 LOSS = step.make_loss(OBJECTIVE, tiny.MODEL, temperature=0.7)
 BASE = tiny.base()
 
@@ -152,3 +153,16 @@ def test_the_size_of_micro_batches_changes_no_update(update, rows):
     for params, metrics in found[1:]:
         tiny.assert_close(params, found[0][0], 1e-6)
         tiny.assert_close(metrics, found[0][1], 1e-5)
+
+
+def test_a_loss_may_have_a_divisor_of_its_own(rows):
+    """token_sum: 0 counts as 1 for the loss, while statistics stay averages."""
+
+    def loss_fn(params, rows):
+        total = rows.mask.sum()
+        stats = {"weight": total, "divisor": jnp.zeros(()), "policy/entropy": 3 * total}
+        return params["w"] * total, (stats, rows.mask)
+
+    state = optimizer.init_state(optax.sgd(1.0), {"w": jnp.zeros(())})
+    state, metrics, _ = step.make_train_step(loss_fn, optax.sgd(1.0), None)(state, rows, 2)
+    assert state.params["w"] == -rows.mask.sum() and metrics["policy/entropy"] == 3
