@@ -124,13 +124,19 @@ def head(params):
     return params.get("head", params["embed"])
 
 
-def columns(params, c):
-    """The parameters as `step` reads them: a list of layers, each matrix turned to [out, in]."""
-    turned = lambda name, x: x.reshape(math.prod(x.shape[: FAN_IN[name]]), -1).T
-    pick = lambda name, x: turned(name, x) if name in FAN_IN else x
-    layer = lambda i: {name: pick(name, x[i]) for name, x in params["layers"].items()}
-    # A barrier, or the compiler moves the turning into the loop that decodes.
-    return jax.lax.optimization_barrier(params | {"layers": [layer(i) for i in range(c.L)]})
+def columns(params, c, rows):
+    """The parameters as `step` reads them: a list of layers, each matrix turned to [out, in].
+
+    One row's products are as fast either way, so for it the turning is only in the shapes.
+    """
+    flat = lambda name, x: x.reshape(math.prod(x.shape[: FAN_IN[name]]), -1)
+    pick = lambda name, x: flat(name, x) if name in FAN_IN else x
+    turn = lambda p: {name: x.T if name in FAN_IN else x for name, x in p.items()}
+    layers = [{name: pick(name, x[i]) for name, x in params["layers"].items()} for i in range(c.L)]
+    # A barrier, or the compiler moves slicing and turning into the loop that decodes.
+    if rows == 1:
+        return params | {"layers": list(map(turn, jax.lax.optimization_barrier(layers)))}
+    return params | {"layers": jax.lax.optimization_barrier(list(map(turn, layers)))}
 
 
 def step(params, token_B, position_B, attend, cache, c):
@@ -147,7 +153,9 @@ def step(params, token_B, position_B, attend, cache, c):
     x_DB, kept = params["embed"][token_B].T, []
     for p, one in zip(params["layers"], cache, strict=True):
         h_DB = norm(x_DB, p["attn_norm"])
-        q, k, v = _finish(p, *(heads(p[name] @ h_DB) for name in "qkv"), angles, c)
+        # A barrier, or products and turning become one loop on a CPU, six times as slow.
+        qkv = jax.lax.optimization_barrier([p[name] @ h_DB for name in "qkv"])
+        q, k, v = _finish(p, *map(heads, qkv), angles, c)
         y_BTHN, keep = attend(q, k, v, one)
         x_DB = x_DB + p["o"] @ y_BTHN.reshape(len(token_B), -1).T
         h_DB = norm(x_DB, p["mlp_norm"])
