@@ -5,7 +5,6 @@ sees a layer's rotated queries, keys and values. Mixtures of experts and vision 
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -124,13 +123,29 @@ def head(params):
     return params.get("head", params["embed"])
 
 
-def columns(params, c):
-    """The parameters as `step` reads them: a list of layers, each matrix turned to [out, in]."""
-    turned = lambda name, x: x.reshape(math.prod(x.shape[: FAN_IN[name]]), -1).T
-    pick = lambda name, x: turned(name, x) if name in FAN_IN else x
-    layer = lambda i: {name: pick(name, x[i]) for name, x in params["layers"].items()}
-    # A barrier, or the compiler moves the turning into the loop that decodes.
-    return jax.lax.optimization_barrier(params | {"layers": [layer(i) for i in range(c.L)]})
+def columns(params, c, rows):
+    """The parameters as `step` reads them: a list of layers, each matrix turned to [out, in].
+
+    What reads the same input is one matrix: of each kv head the queries that share it, its key and
+    its value; of each feed-forward unit its gate and its up. One row's products are as fast either
+    way, so for it the turning is only in the shapes.
+    """
+    layers = [_joined({name: x[i] for name, x in params["layers"].items()}, c) for i in range(c.L)]
+    turn = lambda p: p | {name: p[name].T for name in JOINED}
+    # A barrier, or the compiler moves slicing and turning into the loop that decodes.
+    if rows == 1:
+        return params | {"layers": list(map(turn, jax.lax.optimization_barrier(layers)))}
+    return params | {"layers": jax.lax.optimization_barrier(list(map(turn, layers)))}
+
+
+def _joined(p, c):
+    """One layer with the matrices JOINED, [in, out], in the place of those they are made of."""
+    rest = {name: x for name, x in p.items() if name not in MATRICES}
+    q = p["q"].reshape(c.D, c.K, -1, c.N)
+    qkv = jnp.concatenate([q, p["k"][:, :, None], p["v"][:, :, None]], 2)
+    gate_up = jnp.stack([p["gate"], p["up"]], 2)
+    flat = {"qkv": qkv.reshape(c.D, -1), "gate_up": gate_up.reshape(c.D, -1)}
+    return rest | flat | {"o": p["o"].reshape(-1, c.D), "down": p["down"]}
 
 
 def step(params, token_B, position_B, attend, cache, c):
@@ -141,23 +156,26 @@ def step(params, token_B, position_B, attend, cache, c):
 
     returns: hidden states before the last norm [B, D], the list of what `attend` kept.
     """
+    B = len(token_B)
     norm = lambda x_DB, scale: rms_norm(x_DB.T, scale, c.norm_eps).T
-    heads = lambda x: x.T.reshape(len(token_B), 1, -1, c.N)
+    # A barrier, or a product and what turns it become one loop on a CPU, six times as slow.
+    product = lambda w, x_DB: jax.lax.optimization_barrier(w @ x_DB)
     angles = rotary.angles(position_B[:, None], c)
     x_DB, kept = params["embed"][token_B].T, []
     for p, one in zip(params["layers"], cache, strict=True):
-        h_DB = norm(x_DB, p["attn_norm"])
-        q, k, v = _finish(p, *(heads(p[name] @ h_DB) for name in "qkv"), angles, c)
-        y_BTHN, keep = attend(q, k, v, one)
-        x_DB = x_DB + p["o"] @ y_BTHN.reshape(len(token_B), -1).T
-        h_DB = norm(x_DB, p["mlp_norm"])
-        x_DB = x_DB + p["down"] @ (jax.nn.silu(p["gate"] @ h_DB) * (p["up"] @ h_DB))
+        qkv = product(p["qkv"], norm(x_DB, p["attn_norm"])).T.reshape(B, 1, c.K, -1, c.N)
+        q, k, v = qkv[..., :-2, :].reshape(B, 1, c.H, c.N), qkv[..., -2, :], qkv[..., -1, :]
+        y_BTHN, keep = attend(*_finish(p, q, k, v, angles, c), one)
+        x_DB = x_DB + p["o"] @ y_BTHN.reshape(B, -1).T
+        gate_up = product(p["gate_up"], norm(x_DB, p["mlp_norm"])).reshape(c.F, 2, B)
+        x_DB = x_DB + p["down"] @ (jax.nn.silu(gate_up[:, 0]) * gate_up[:, 1])
         x_DB = mesh.constrain(x_DB, rules.TRAIN, "act_embed", "batch")
         kept.append(keep)
     return x_DB.T, kept
 
 
-FAN_IN = {"q": 1, "k": 1, "v": 1, "o": 2, "gate": 1, "up": 1, "down": 1}  # input axes
+MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
+JOINED = ("qkv", "o", "gate_up", "down")
 REMAT = {
     "none": lambda f: f,
     "dots": lambda f: jax.checkpoint(f, policy=jax.checkpoint_policies.dots_saveable),

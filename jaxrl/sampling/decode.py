@@ -61,7 +61,7 @@ def sample(params, tokens_PT, valid_PT, wanted_P, key, stop_SV, *, model, c):
     empty = jnp.zeros((P * G, R))
     blank = Samples(empty.astype(jnp.int32), empty.astype(bool), empty, empty, empty[:, 0] > 0)
     blank = blank.replace(squares=empty if c.squares else None)
-    turned = decoder.columns(params, model)
+    turned = decoder.columns(params, model, P * G)
 
     def emit(t, logits_BV, live_B, state_B, out):
         u_B = distributions.uniforms(key, row_B, t)

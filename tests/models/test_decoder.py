@@ -179,7 +179,9 @@ def test_a_step_computes_what_the_learner_computes(c):
     params = tiny.params(c)
     own = lambda q, k, v, cache: (jnp.repeat(v, c.H // c.K, axis=2), cache)
     token_B, nowhere = jnp.arange(1, 6), jnp.zeros(5, int)
-    x_BD, kept = decoder.step(decoder.columns(params, c), token_B, nowhere, own, range(c.L), c)
+    x_BD, kept = decoder.step(
+        decoder.columns(params, c, len(token_B)), token_B, nowhere, own, range(c.L), c
+    )
     assert kept == list(range(c.L))
     alone = [x[:, None] for x in (token_B, nowhere, nowhere, nowhere + 1)]
     want = decoder.forward(params, *alone, c)
