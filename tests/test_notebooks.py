@@ -6,10 +6,13 @@ import nbclient
 import nbformat
 import pytest
 
+from jaxrl.algos.estimators import ESTIMATORS
+
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 read = lambda path: nbformat.read(path, as_version=4)
 code = lambda notebook: [cell for cell in notebook.cells if cell.cell_type == "code"]
+drawn = lambda cells: sum("image/png" in out.get("data", {}) for c in cells for out in c.outputs)
 printed = lambda cell: "".join(out.get("text", "") for out in cell.outputs)
 
 
@@ -21,17 +24,21 @@ def test_a_notebook_is_committed_as_it_ran_with_small_outputs(path):
     assert not any(str(ROOT) in str(cell.outputs) for cell in cells)
 
 
-@pytest.fixture(scope="module")
-def data_flow():
+def executed(name):
     """Its code cells after a run; a cell that raises fails the run."""
-    notebook = read(ROOT / "notebooks" / "01_data_flow.ipynb")
+    notebook = read(ROOT / "notebooks" / name)
     where = {"metadata": {"path": str(ROOT)}}
     nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3", resources=where).execute()
     return code(notebook)
 
 
+@pytest.fixture(scope="module")
+def data_flow():
+    return executed("01_data_flow.ipynb")
+
+
 def test_the_data_flow_draws_the_mask(data_flow):
-    assert sum("image/png" in out.get("data", {}) for c in data_flow for out in c.outputs) == 1
+    assert drawn(data_flow) == 1
 
 
 def test_in_the_data_flow_sampler_and_learner_agree(data_flow):
@@ -45,3 +52,9 @@ def test_the_data_flow_ends_in_three_updates(data_flow):
     lines = printed(data_flow[-1]).splitlines()
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     assert all("'optim/skipped': 0.0" in line for line in lines)
+
+
+def test_the_advantages_draws_every_estimator():
+    cells = executed("02_advantages.ipynb")
+    assert drawn(cells) == 6
+    assert any(f"{len(ESTIMATORS)} estimators, no NaN" in printed(cell) for cell in cells)

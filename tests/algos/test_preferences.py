@@ -91,7 +91,7 @@ def test_kto_matches_the_formula():
     seen = set()
     for seed in range(4):
         logp, rows = batch(seed)
-        rows = ready("kto", logp, rows)
+        rows = jax.tree.map(np.asarray, ready("kto", logp, rows))
         new, ref = totals(logp, rows), totals(rows.ref_logp, rows)
         others = [new[k][0] - ref[k][0] for k in new if k[1] % 2]
         kept = [k for k in new if k[1] % 2 == 0]
