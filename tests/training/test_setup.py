@@ -73,7 +73,7 @@ def test_a_key_that_did_not_exist_then_is_a_change(model, tmp_path):
     setup.write_config(c, tmp_path)
     file = tmp_path / "config.json"
     old = json.loads(file.read_text())
-    del old["loss"]["dual_clip"]
+    del old["learner"]["epochs"]
     file.write_text(json.dumps(old))
-    with pytest.raises(ValueError, match=r"loss.dual_clip: None → 0.0"):
+    with pytest.raises(ValueError, match=r"learner.epochs: None → 1"):
         setup.write_config(c, tmp_path)
