@@ -154,7 +154,9 @@ def _standardised(x):
 
 
 def _metrics(adv, u):
-    sign = lambda x: jnp.sign(x[..., :, None] - x[..., None, :])
+    # Compared, not subtracted: a product fused into a difference is not rounded, and ties break.
+    above = lambda x: (x[..., :, None] > x[..., None, :]).astype(jnp.float32)
+    sign = lambda x: above(x) - above(-x)
     place = lambda x: sign(x).sum(-1)  # average ranks, up to scale
     best = adv == adv.max(-1, keepdims=True)
     return {

@@ -28,9 +28,7 @@ def init(n, key=None, batch=(), *, tie=1):
     return Table(jnp.zeros((n, *batch)), jnp.zeros(batch, bool), n == 1, tie)
 
 
-as_printed = functools.partial(
-    init, tie=0
-)  # the paper counts strict wins only, its code half a tie
+as_printed = functools.partial(init, tie=0)  # the paper counts wins alone, its code half a tie
 
 
 def pairs(state):
