@@ -4,7 +4,7 @@ The result is locked: a key that is not listed here is refused, in a file and on
 """
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+from ml_collections.config_dict import placeholder as _unset  # takes a value of one type
 
 
 def rl():
@@ -101,9 +101,8 @@ def rl():
             "kl_form": _unset(str),  # k1, abs, k2, k3, or k1+, abs+, k3+ with k2's gradient
             "kl_limit": _unset(float),  # the KL's log-ratio is kept within ± this
             "entropy_coef": _unset(float),
-            "top_entropy": _unset(
-                float
-            ),  # share of tokens, of highest entropy, that teach; 1 = all
+            # share of tokens, those of highest entropy, that teach; 1 = all
+            "top_entropy": _unset(float),
             # weights for what the sampler computes otherwise than the learner: none, tis_token,
             # tis_sequence, icepop, mask_sequence, off_policy_mask
             "correction": _unset(str),
@@ -180,11 +179,6 @@ def preference():
         }
     )
     return c.lock()
-
-
-def _unset(kind):
-    """A key without a value, that takes one of this type."""
-    return placeholder(kind)
 
 
 def _common():

@@ -20,29 +20,16 @@ def gigpo(signals, c):
     Feng et al. 2025, arXiv:2505.10978, eq. 3, 7, 8. R_t is `returns`; ω = step_weight. std_level
     "none" leaves σ out. Round 1 of each rollout must be in the batch: it is what counts it.
     """
-    scaled = c.std_level == "group"
-    ids, n = signals.group, signals.num_groups
-    episode = advantages.normalise(
-        signals.rewards,
-        ids,
-        ids if scaled else None,
-        num_groups=n,
-        num_std_groups=n,
-        valid=signals.valid,
-        counted=signals.round == 1,
-        **c.knobs,
-    )
-    ids, n = signals.state, signals.num_states
+
+    def among(rewards, ids, n, **rows):
+        spread = ids if c.std_level == "group" else None
+        sizes = {"num_groups": n, "num_std_groups": n}
+        return advantages.normalise(rewards, ids, spread, **sizes, **rows, **c.knobs)
+
+    first = {"valid": signals.valid, "counted": signals.round == 1}
+    episode = among(signals.rewards, signals.group, signals.num_groups, **first)
     ok = advantages.scorable(signals.rewards, signals.valid)
-    step = advantages.normalise(
-        signals.returns,
-        ids,
-        ids if scaled else None,
-        num_groups=n,
-        num_std_groups=n,
-        valid=ok,
-        **c.knobs,
-    )
+    step = among(signals.returns, signals.state, signals.num_states, valid=ok)
     return episode + c.step_weight * step
 
 

@@ -31,7 +31,8 @@ class PreferenceConfig:
 
     def __post_init__(self):
         if self.name not in PREFERENCES:
-            raise KeyError(f"loss.name={self.name!r} is unknown: give one of {_names(PREFERENCES)}")
+            known = ", ".join(PREFERENCES)
+            raise KeyError(f"loss.name={self.name!r} is unknown: give one of {known}")
         for key in (f.name for f in dataclasses.fields(self) if f.name != "name"):
             value = getattr(self, key)
             if value is None:
@@ -160,7 +161,3 @@ def _sums(result, found):
         "weight": found.sum().astype(jnp.float32),
     }
     return total(loss), stats
-
-
-def _names(names):
-    return ", ".join(names)
