@@ -1,18 +1,17 @@
 """Ranks of a group by pairwise matches, in ArenaRL's five topologies, and what a rank is worth.
 
     state = TOPOLOGIES["swiss"].init(16, key)
-    while len(matches := TOPOLOGIES["swiss"].pairs(state)):      # [M, 2] players
+    while (matches := TOPOLOGIES["swiss"].pairs(state)).size:  # [M, 2] players
         state = TOPOLOGIES["swiss"].record(state, judge(matches))  # [M, 2] what each got
     rank = TOPOLOGIES["swiss"].rank(state)                       # [N], 0 = best
 
 A live judge drives the machines so; `rank` drives the same ones over a tensor of scores. M depends
-on N and the round alone, so a machine jits, and groups may stand on trailing axes (or under vmap).
+on N and the round alone, so a machine jits, and groups may stand on leading axes (or under vmap).
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jaxrl.ops.tournaments import (
@@ -25,20 +24,22 @@ from jaxrl.ops.tournaments import (
 
 
 class Topology(NamedTuple):
-    """Four functions over one frozen state. Arrays may have trailing axes: one entry a group.
+    """Functions over one frozen state. Arrays may have leading axes: one entry a group.
 
     init(n, key=None, batch=()) -> state; pairs(state) -> [M, 2] int32, empty when all is played;
     record(state, scores [M, 2]) -> state; rank(state) -> [n] int32, 0 = best, −1 = unscorable.
+    read(state, scores [n, n]) -> state records the same round from a tensor of all scores.
     """
 
     init: Callable
     pairs: Callable
     record: Callable
+    read: Callable
     rank: Callable
 
 
 def _machine(module, init):
-    return Topology(init, module.pairs, module.record, module.rank)
+    return Topology(init, module.pairs, module.record, module.read, module.rank)
 
 
 TOPOLOGIES = {
@@ -69,17 +70,11 @@ def rank(topology, scores, *, key=None):
     *batch, n, _ = scores.shape if scores.ndim > 1 else (0, 0)
     if scores.ndim < 2 or scores.shape[-2] != scores.shape[-1] or n < 1:
         raise ValueError(f"scores of shape {scores.shape}: give [..., N, N] with N of 1 or more")
-    flat = scores.reshape(-1, n * n)
-    group = jnp.arange(len(flat))
-    got = lambda i, j: flat.at[group, i * n + j].get(mode="promise_in_bounds")
-    state, comparisons = machine.init(n, key, (len(flat),)), 0
-    while len(pairs := machine.pairs(state)):
-        i, j = pairs[:, 0], pairs[:, 1]
-        state = machine.record(state, jnp.stack([got(i, j), got(j, i)], 1))
-        comparisons += len(pairs)
-    # Apart, or XLA fuses the transpose into the counting, which then strides through memory.
-    ranks = jax.lax.optimization_barrier(machine.rank(state))
-    return ranks.T.reshape(*batch, n), comparisons
+    state, comparisons = machine.init(n, key, batch), 0
+    while matches := machine.pairs(state).shape[-2]:
+        state = machine.read(state, scores)
+        comparisons += matches
+    return machine.rank(state), comparisons
 
 
 def find(topology):

@@ -36,10 +36,10 @@ def ranks(topology, scores, seed=0):
 
 
 def lots(topology, n, seed):
-    """[L, B]: the lots that the groups' shuffles will use."""
+    """[B, L]: the lots that the groups' shuffles will use."""
     start = jax.jit(tournament.TOPOLOGIES[topology].init, static_argnums=(0, 2))
     state = start(n, jax.random.key(seed), (B,))
-    return np.asarray(state.lots).reshape(-1, B) if topology in DRAWN else np.zeros((0, B))
+    return np.asarray(state.lots).reshape(B, -1) if topology in DRAWN else np.zeros((B, 0))
 
 
 @pytest.mark.parametrize("topology, n", CASES)
@@ -50,7 +50,7 @@ def test_ranks_match_the_oracle(topology, n):
         given_scores = scores(levels, n, levels)
         got = ranks(topology, given_scores, seed=3)
         for b in range(B):
-            want, _ = oracles.rank(topology, given_scores[b], draws[:, b])
+            want, _ = oracles.rank(topology, given_scores[b], draws[b])
             assert got[b].tolist() == want, (levels, b)
 
 
@@ -137,7 +137,7 @@ def test_a_live_judge_sees_the_same_tournament(topology):
     assert np.asarray(machine.rank(state)).tolist() == want
 
 
-def test_vmap_over_groups_is_the_trailing_axis():
+def test_vmap_over_groups_is_the_leading_axis():
     """A caller who maps over keys and groups gets what the batch axis gives, lots aside."""
     given_scores = scores(2, 8, 4000)
     for topology in ("round_robin", "single_elimination"):
@@ -262,6 +262,6 @@ def test_bad_input_says_what_to_give(call, error, says):
 def test_scores_of_another_round_are_refused(topology):
     machine = tournament.TOPOLOGIES[topology]
     state = jax.eval_shape(lambda: machine.init(5))
-    wrong = jax.ShapeDtypeStruct((3, 2, 2), jnp.float32)
-    with pytest.raises(ValueError, match=r"\(3, 2, 2\).*pairs"):
+    wrong = jax.ShapeDtypeStruct((2, 3, 2), jnp.float32)
+    with pytest.raises(ValueError, match=r"\(2, 3, 2\).*pairs"):
         jax.eval_shape(machine.record, state, wrong)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrl.ops.tournaments import places
-from jaxrl.ops.tournaments.entries import Entries, joined, neighbours, placed, play
+from jaxrl.ops.tournaments.entries import Entries, joined, neighbours, placed, play, ranked
 
 
 @jax.tree_util.register_dataclass
@@ -23,9 +23,8 @@ class Brackets:
     playing: Entries  # this round's players, shuffled; one of them: over
     dropped: tuple[Entries, ...]  # losers of each round of the winners' bracket, not yet let in
     champion: Entries | None  # of the winners' bracket
-    rank: Array  # [N, ...] int32: of those out; 0 for the others
-    lots: Array  # [L, ...] uint32, a new one for every player of every round but the final
-    void: Array  # [...] bool: a match had no score
+    rank: Array  # [..., N] int32: of those out; 0 for the others
+    lots: Array  # [..., L] uint32, a new one for every player of every round but the final
     drawn: int = dataclasses.field(metadata={"static": True})  # lots used up
     final: bool = dataclasses.field(metadata={"static": True})
 
@@ -33,42 +32,46 @@ class Brackets:
 def init(n, key=None, batch=()):
     """The winners' first round. Lots shuffle each round's players; without a key none does."""
     places.check_size(n)
-    player = jnp.broadcast_to(places.column(n, 1 + len(batch)), (n, *batch))
-    zeros = jnp.zeros((n, *batch))
-    lots = places.draw_lots(key, (sum(_rounds(n)), *batch))
-    rank, void = jnp.zeros((n, *batch), jnp.int32), jnp.zeros(batch, bool)
-    start = Brackets(Entries(player, zeros, zeros), (), None, rank, lots, void, 0, n == 1)
+    player = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32), (*batch, n))
+    zeros = jnp.zeros(player.shape)
+    lots = places.draw_lots(key, batch, sum(_rounds(n)))
+    rank = jnp.zeros_like(player)
+    start = Brackets(Entries(player, zeros, zeros), (), None, rank, lots, 0, n == 1)
     return _shuffled(start)
 
 
 def pairs(state):
-    """The round's matches [M, 2, ...] int32."""
+    """The round's matches [..., M, 2] int32."""
     return neighbours(state.playing)
 
 
 def record(state, scores):
-    """Takes what both sides of each match got, [M, 2, ...], and lists the next round's players."""
+    """Takes what both sides of each match got, [..., M, 2], and lists the next round's players."""
     scores = places.check_scores(pairs(state), scores)
-    state = dataclasses.replace(state, void=state.void | places.unscorable(scores))
     through, losers = play(state.playing, scores)
     if state.champion is None:
         state = dataclasses.replace(state, playing=through, dropped=(*state.dropped, losers))
-        return _shuffled(state) if len(through.player) > 1 else _losers_bracket(state)
-    ahead = 1 if state.final else 1 + sum(len(d.player) for d in (through, *state.dropped))
+        return _shuffled(state) if _size(through) > 1 else _losers_bracket(state)
+    ahead = 1 if state.final else 1 + sum(map(_size, (through, *state.dropped)))
     rank = placed(state.rank, losers, ahead)
     state = dataclasses.replace(state, playing=through, rank=rank)
     return state if state.final else _advanced(state)
 
 
+def read(state, scores):
+    """Records the round from what everyone gets against everyone, [..., N, N]."""
+    return record(state, places.met(scores, pairs(state)))
+
+
 def rank(state):
-    """Ranks [N, ...] int32, no ties: final, then losers from the last round back, by mean score."""
-    return places.voided(state.rank, state.void)
+    """Ranks [..., N] int32, no ties: final, then losers from the last round back, by mean score."""
+    return ranked(state.rank, state.playing)
 
 
 def _losers_bracket(state):
     first, *later = state.dropped
     state = dataclasses.replace(state, champion=state.playing, playing=first, dropped=tuple(later))
-    return _advanced(state, let_in=len(first.player) == 1)
+    return _advanced(state, let_in=_size(first) == 1)
 
 
 def _advanced(state, let_in=True):
@@ -77,18 +80,22 @@ def _advanced(state, let_in=True):
     if let_in and dropped:
         playing, dropped = joined(playing, dropped[0]), dropped[1:]
     state = dataclasses.replace(state, playing=playing, dropped=dropped)
-    if len(playing.player) > 1:
+    if _size(playing) > 1:
         return _shuffled(state)
     return dataclasses.replace(state, playing=joined(state.champion, playing), final=True)
 
 
 def _shuffled(state):
-    n = len(state.playing.player)
+    n = _size(state.playing)
     if n < 2:
         return state
-    lots = places.distinct(state.lots[state.drawn : state.drawn + n])
-    order = places.listed(places.shared(~lots))
+    lots = places.distinct(state.lots[..., state.drawn : state.drawn + n])
+    order = places.holders(places.shared(~lots), range(n))
     return dataclasses.replace(state, playing=state.playing.take(order), drawn=state.drawn + n)
+
+
+def _size(entries):
+    return entries.player.shape[-1]
 
 
 def _rounds(n):

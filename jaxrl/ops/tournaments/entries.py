@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxrl.ops.tournaments import places
@@ -12,48 +12,57 @@ from jaxrl.ops.tournaments import places
 class Entries(NamedTuple):
     """Players in listed order: n of them, the same number in every group."""
 
-    player: Array  # [n, ...] int32
-    total: Array  # [n, ...] f32: sum of the scores so far
-    count: Array  # [n, ...] f32: how many they are
+    player: Array  # [..., n] int32
+    total: Array  # [..., n] f32: sum of the scores so far
+    count: Array  # [..., n] f32: how many they are
 
     def take(self, index):
-        """Those at `index`: a slice, or an array [m, ...] of positions."""
-        if isinstance(index, slice):
-            return Entries(*(x[index] for x in self))
-        return Entries(*(jnp.take_along_axis(x, index, 0, mode="promise_in_bounds") for x in self))
+        """Those at the positions `index` [..., m]."""
+        return Entries(*(places.taken(x, index) for x in self))
 
 
 def joined(*lists):
     """One list after the other."""
-    return Entries(*(jnp.concatenate(xs) for xs in zip(*lists, strict=True)))
+    return Entries(*(jnp.concatenate(xs, -1) for xs in zip(*lists, strict=True)))
 
 
 def neighbours(entries):
-    """The matches [⌊n/2⌋, 2, ...] int32 of first with second, third with fourth, …"""
-    m = len(entries.player) // 2
-    return jnp.stack([entries.player[0 : 2 * m : 2], entries.player[1 : 2 * m : 2]], 1)
+    """The matches [..., ⌊n/2⌋, 2] int32 of first with second, third with fourth, …"""
+    *batch, n = entries.player.shape
+    return entries.player[..., : n - n % 2].reshape(*batch, n // 2, 2)
 
 
 def play(entries, scores, *, second_wins_ties=False):
     """(those who go on, those who lost), in listed order; an odd one out goes on, listed first.
 
-    scores: [⌊n/2⌋, 2, ...], in the order of `neighbours`, in the units of `total`.
+    scores: [..., ⌊n/2⌋, 2], in the order of `neighbours`, in the units of `total`.
     """
-    m = len(scores)
+    *batch, n = entries.player.shape
+    m = n // 2
     beat = jnp.greater if second_wins_ties else jnp.greater_equal
-    won = beat(scores[:, 0], scores[:, 1])
-    met = lambda side: entries.take(slice(side, 2 * m, 2))
-    scored = lambda e, s: Entries(e.player, e.total + s, e.count + 1)
-    first, second = scored(met(0), scores[:, 0]), scored(met(1), scores[:, 1])
-    choose = lambda first, second: jnp.where(won, first, second)
-    winners, losers = jax.tree.map(choose, first, second), jax.tree.map(choose, second, first)
-    return joined(entries.take(slice(2 * m, None)), winners), losers
+    lost = 1 - beat(scores[..., 0], scores[..., 1]).astype(jnp.int32)  # by the first: 0 or 1
+    first = 2 * np.arange(m, dtype=np.int32)
+    through = first + lost
+    if n % 2:
+        odd = jnp.full((*batch, 1), n - 1, jnp.int32)
+        through = jnp.concatenate([odd, through], -1)
+    gained = jnp.pad(scores.reshape(*batch, 2 * m), [(0, 0)] * len(batch) + [(0, n % 2)])
+    played = entries.count + (np.arange(n) < 2 * m)
+    entries = Entries(entries.player, entries.total + gained, played)
+    return entries.take(through), entries.take(first + 1 - lost)
 
 
 def placed(rank, losers, best, *, by_sum=False):
-    """rank [N, ...] with the losers of a round at best, best + 1, … by their mean score (or sum).
+    """rank [..., N] with the losers of a round at best, best + 1, … by their mean score (or sum).
 
-    Ties stand in listed order.
+    Ties stand in listed order. A total that is not finite is placed below 0.
     """
     inside = places.split(losers.total, None if by_sum else losers.count)
-    return rank + places.to_players(len(rank), losers.player, best + inside)
+    n = rank.shape[-1]
+    place = jnp.where(jnp.isfinite(losers.total), best + inside, -n)
+    return rank + places.to_players(n, losers.player, place)
+
+
+def ranked(rank, last):
+    """The final ranks: all −1 where one of the losers, or one of the last players, has no total."""
+    return places.voided(rank, (rank < 0).any(-1) | ~jnp.isfinite(last.total).all(-1))

@@ -1,65 +1,83 @@
 """Places by counting, draws of lots, and checks: what every topology shares.
 
-Players stand on the first axis, groups on any trailing axes. Nothing is sorted: a place is a count
-of those ahead, N² comparisons in full vectors, which at N ≤ 64 beats XLA's sort many times.
+Players stand on the last axis, groups on any leading axes. Nothing is sorted: a place is a count of
+those ahead, N² comparisons in full vectors, which at N ≤ 64 beats XLA's sort many times.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def shared(keys):
-    """Places by descending key; ties share the better one.  keys: [N, ...].  returns: int32."""
-    return (keys[None] > keys[:, None]).sum(1, dtype=jnp.int32)
+    """Places by descending key; ties share the better one.  keys: [..., N].  returns: int32."""
+    return (keys[..., :, None] > keys[..., None, :]).sum(-2, dtype=jnp.int32)
 
 
 def split(keys, weights=None):
-    """Places by descending key, ties in listed order: a permutation.  keys: [N, ...] -> int32.
+    """Places by descending key, ties in listed order: a permutation.  keys: [..., N] -> int32.
 
     With weights, by descending keys / weights, compared without dividing: sums of whole numbers
     then tie where their exact means do.
     """
-    mine, theirs = keys[:, None], keys[None]
+    theirs, mine = keys[..., :, None], keys[..., None, :]
     if weights is not None:
-        mine, theirs = mine * weights[None], theirs * weights[:, None]
-    earlier = jnp.tri(len(keys), k=-1, dtype=bool)  # [i, j]: j is listed before i
-    earlier = earlier.reshape(earlier.shape + (1,) * (keys.ndim - 1))
-    return ((theirs > mine) | ((theirs == mine) & earlier)).sum(1, dtype=jnp.int32)
+        theirs, mine = theirs * weights[..., None, :], mine * weights[..., :, None]
+    n = keys.shape[-1]
+    earlier = np.tri(n, k=-1, dtype=bool).T  # [j, i]: j is listed before i
+    return ((theirs > mine) | ((theirs == mine) & earlier)).sum(-2, dtype=jnp.int32)
 
 
-def listed(places):
-    """The inverse of a permutation: who stands at each place.  places: [N, ...] int32."""
-    index = column(len(places), places.ndim)
-    return jnp.where(places[None] == column(len(places), places.ndim + 1), index, 0).sum(1)
-
-
-def column(n, ndim):
-    """0 … n−1 along the first of ndim axes."""
-    return jnp.arange(n, dtype=jnp.int32).reshape((n,) + (1,) * (ndim - 1))
+def holders(places, wanted):
+    """Who holds each of the wanted places.  places: [..., N], a permutation; wanted: [M]."""
+    index = np.arange(places.shape[-1], dtype=np.int32)[:, None]
+    return jnp.where(places[..., :, None] == np.asarray(wanted), index, 0).sum(-2)
 
 
 def to_players(n, players, values):
-    """Σ of values over the listings of each player.  players, values: [M, ...] -> [n, ...]."""
-    mine = players[None] == column(n, players.ndim + 1)
-    return jnp.where(mine, values[None], 0).sum(1)
+    """Σ of values over the listings of each player.  players, values: [..., M] -> [..., n]."""
+    mine = players[..., :, None] == np.arange(n, dtype=np.int32)
+    return jnp.where(mine, values[..., :, None], 0).sum(-2)
 
 
-def draw_lots(key, shape):
-    """Random uint32 lots, or, without a key, zeros: those leave every list in its order."""
+def taken(x, index):
+    """x[..., index] group by group.  x: [..., N]; index: [..., M], all within."""
+    return jnp.take_along_axis(x, index, -1, mode="promise_in_bounds")
+
+
+def met(scores, pairs):
+    """What both sides of each match get.  scores: [..., N, N]; pairs, result: [..., M, 2]."""
+    *batch, n, _ = scores.shape
+    cells = pairs * n + pairs[..., ::-1]
+    flat = cells.reshape(*batch, 2 * cells.shape[-2])
+    return taken(scores.reshape(*batch, n * n), flat).reshape(cells.shape)
+
+
+def draw_lots(key, batch, n):
+    """Random uint32 lots [*batch, n], or, without a key, zeros: those leave a list in its order.
+
+    The key draws one word a group; a Weyl sequence from it, mixed by MurmurHash3's finaliser, gives
+    the group's lots (as SplitMix does: Steele, Lea and Flood, 2014). Lots by the key alone would
+    cost more than the tournament.
+    """
     if key is None:
-        return jnp.zeros(shape, jnp.uint32)
+        return jnp.zeros((*batch, n), jnp.uint32)
     typed = hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     raw = hasattr(key, "dtype") and key.dtype == jnp.uint32 and key.shape == (2,)
     if not (raw or (typed and key.shape == ())):
         raise ValueError(f"key={key!r}: give one key, as jax.random.key(0), or None: no shuffles")
-    return jax.random.bits(key, shape)
+    steps = np.arange(n, dtype=np.uint32) * np.uint32(0x9E3779B9)
+    x = jax.random.bits(key, (*batch, 1)) + steps
+    x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)
 
 
 def distinct(lots, drop=0):
-    """Lots that never tie: their low bits become the index.  [n, ...] uint32 in 32 − drop bits."""
-    low = max(len(lots) - 1, 0).bit_length()
-    index = column(len(lots), lots.ndim).astype(jnp.uint32)
-    return ((lots >> (low + drop)) << low) | index
+    """Lots that never tie: their low bits become the index.  [..., n] uint32 in 32 − drop bits."""
+    n = lots.shape[-1]
+    low = max(n - 1, 0).bit_length()
+    return ((lots >> (low + drop)) << low) | np.arange(n, dtype=np.uint32)
 
 
 def check_size(n):
@@ -69,7 +87,7 @@ def check_size(n):
 
 
 def check_scores(pairs, scores):
-    """The scores [M, 2, ...] of the round's matches as f32, refused in any other shape."""
+    """The scores [..., M, 2] of the round's matches as f32, refused in any other shape."""
     scores = jnp.asarray(scores, jnp.float32)
     if scores.shape != pairs.shape:
         raise ValueError(
@@ -79,11 +97,6 @@ def check_scores(pairs, scores):
     return scores
 
 
-def unscorable(scores):
-    """Which groups hold a score that is not finite.  scores: [M, 2, ...].  returns: [...] bool."""
-    return ~jnp.isfinite(scores).all((0, 1))
-
-
 def voided(rank, void):
-    """Ranks [N, ...], all −1 in the groups that hold an unscorable match."""
-    return jnp.where(void, -1, rank)
+    """Ranks [..., N], all −1 in the groups that hold an unscorable match.  void: [...] bool."""
+    return jnp.where(void[..., None], -1, rank)

@@ -6,6 +6,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxrl.ops.tournaments import places
@@ -14,45 +15,52 @@ from jaxrl.ops.tournaments import places
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Points of each player: 2 for a win, `tie` for a tie; the win rate times 2(N − 1)."""
+    """What everyone got against everyone."""
 
-    points: Array  # [N, ...] f32
-    void: Array  # [...] bool: a match had no score
+    scores: Array  # [..., N, N] f32; the diagonal is never read
     played: bool = dataclasses.field(metadata={"static": True})
-    tie: int = dataclasses.field(metadata={"static": True})
+    tie: int = dataclasses.field(metadata={"static": True})  # points for a tie; a win has 2
 
 
 def init(n, key=None, batch=(), *, tie=1):
     """No match played. Nothing here is random: the key is idle."""
     places.check_size(n)
-    return Table(jnp.zeros((n, *batch)), jnp.zeros(batch, bool), n == 1, tie)
+    return Table(jnp.zeros((*batch, n, n)), n == 1, tie)
 
 
 as_printed = functools.partial(init, tie=0)  # the paper counts wins alone, its code half a tie
 
 
 def pairs(state):
-    """The round's matches [M, 2, ...] int32: all i < j."""
-    n, *batch = state.points.shape
+    """The round's matches [..., M, 2] int32: all i < j."""
+    *batch, n, _ = state.scores.shape
     both = _all(0 if state.played else n)
-    return jnp.broadcast_to(both.reshape(both.shape + (1,) * len(batch)), (*both.shape, *batch))
+    return jnp.broadcast_to(both, (*batch, *both.shape))
 
 
 def record(state, scores):
-    """Takes what both sides of each match got, [M, 2, ...]."""
+    """Takes what both sides of each match got, [..., M, 2]."""
     scores = places.check_scores(pairs(state), scores)
-    n = len(state.points)
-    other = scores[:, ::-1]
-    won = 2.0 * (scores > other) + state.tie * (scores == other)
-    mine = (_all(n) == jnp.arange(n)[:, None, None]).astype(jnp.float32)  # [N, M, 2]
-    points = jnp.tensordot(mine, won, 2)  # whole numbers below 2N: exact at any precision
-    return dataclasses.replace(state, points=points, void=places.unscorable(scores), played=True)
+    i, j = _all(state.scores.shape[-1]).T
+    table = state.scores.at[..., i, j].set(scores[..., 0]).at[..., j, i].set(scores[..., 1])
+    return read(state, table)
 
 
-def _all(n):
-    return jnp.array(list(itertools.combinations(range(n), 2)), jnp.int32).reshape(-1, 2)
+def read(state, scores):
+    """Records the round from what everyone gets against everyone, [..., N, N]."""
+    return dataclasses.replace(state, scores=scores, played=True)
 
 
 def rank(state):
-    """Competition ranks [N, ...] int32 by win rate."""
-    return places.voided(places.shared(state.points), state.void)
+    """Competition ranks [..., N] int32 by win rate: by points, 2(N − 1) times the rate."""
+    mine, theirs = state.scores.swapaxes(-1, -2), state.scores  # [whom i meets, i]
+    n = theirs.shape[-1]
+    won = 2 * (mine > theirs) + state.tie * (mine == theirs)
+    # One pass over the table: a match without a score counts more than all others together.
+    won = jnp.where(jnp.isfinite(mine) & jnp.isfinite(theirs), won, 2 * n)
+    points = jnp.where(np.eye(n, dtype=bool), 0, won).sum(-2, dtype=jnp.int32)
+    return places.voided(places.shared(points), (points >= 2 * n).any(-1))
+
+
+def _all(n):
+    return np.array(list(itertools.combinations(range(n), 2)), np.int32).reshape(-1, 2)

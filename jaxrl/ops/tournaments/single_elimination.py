@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxrl.ops.tournaments import anchor, places
-from jaxrl.ops.tournaments.entries import Entries, neighbours, placed, play
+from jaxrl.ops.tournaments.entries import Entries, neighbours, placed, play, ranked
 
 
 @jax.tree_util.register_dataclass
@@ -23,9 +23,8 @@ from jaxrl.ops.tournaments.entries import Entries, neighbours, placed, play
 class Bracket:
     """Those still in, in bracket order; totals are (N − 1) times the scores, as the anchor's."""
 
-    alive: Entries  # [n, ...]; all players, in no order, before the seeding
-    rank: Array  # [N, ...] int32: of those out; 0 for the others
-    void: Array  # [...] bool: a match had no score
+    alive: Entries  # [..., n]; all players, in no order, before the seeding
+    rank: Array  # [..., N] int32: of those out; 0 for the others
     seeded: bool = dataclasses.field(metadata={"static": True})
     printed: bool = dataclasses.field(metadata={"static": True})
 
@@ -33,36 +32,41 @@ class Bracket:
 def init(n, key=None, batch=(), *, printed=False):
     """Nobody seeded. Nothing here is random: the key is idle."""
     places.check_size(n)
-    player = jnp.broadcast_to(places.column(n, 1 + len(batch)), (n, *batch))
-    alive = Entries(player, jnp.zeros((n, *batch)), jnp.ones((n, *batch)))
-    rank = jnp.zeros((n, *batch), jnp.int32)
-    return Bracket(alive, rank, jnp.zeros(batch, bool), n == 1, printed)
+    player = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32), (*batch, n))
+    alive = Entries(player, jnp.zeros(player.shape), jnp.ones(player.shape))
+    return Bracket(alive, jnp.zeros_like(player), n == 1, printed)
 
 
 as_printed = functools.partial(init, printed=True)
 
 
 def pairs(state):
-    """The round's matches [M, 2, ...] int32; in the seeding all against player 0, listed second."""
-    n, *batch = state.rank.shape
+    """The round's matches [..., M, 2] int32; in the seeding all against player 0, listed second."""
+    *batch, n = state.rank.shape
     return neighbours(state.alive) if state.seeded else anchor.matches(n - 1, batch)
 
 
 def record(state, scores):
-    """Takes what both sides of each match got, [M, 2, ...]."""
+    """Takes what both sides of each match got, [..., M, 2]."""
     scores = places.check_scores(pairs(state), scores)
-    void = state.void | places.unscorable(scores)
+    n = state.rank.shape[-1]
     if not state.seeded:
-        return dataclasses.replace(state, alive=_seed(state, scores), void=void, seeded=True)
-    scores = (len(state.rank) - 1) * scores
-    alive, losers = play(state.alive, scores, second_wins_ties=state.printed)
-    rank = placed(state.rank, losers, len(alive.player), by_sum=state.printed)
-    return dataclasses.replace(state, alive=alive, rank=rank, void=void)
+        return dataclasses.replace(state, alive=_seed(state, scores), seeded=True)
+    alive, losers = play(state.alive, (n - 1) * scores, second_wins_ties=state.printed)
+    rank = placed(state.rank, losers, alive.player.shape[-1], by_sum=state.printed)
+    return dataclasses.replace(state, alive=alive, rank=rank)
+
+
+def read(state, scores):
+    """Records the round from what everyone gets against everyone, [..., N, N]."""
+    if not state.seeded:
+        return record(state, anchor.met(scores))
+    return record(state, places.met(scores, pairs(state)))
 
 
 def rank(state):
-    """Ranks [N, ...] int32, no ties: by depth, then by the scores of all matches."""
-    return places.voided(state.rank, state.void)
+    """Ranks [..., N] int32, no ties: by depth, then by the scores of all matches."""
+    return ranked(state.rank, state.alive)
 
 
 def bracket(n, printed=False):
@@ -85,8 +89,7 @@ def _printed(size):
 
 def _seed(state, scores):
     """The players in bracket order, each with its seeding score; ties by index."""
-    n = len(state.rank)
-    by_seed = places.listed(anchor.standing(scores, places.split))
-    order = by_seed[jnp.array(bracket(n, state.printed))]
-    total = jnp.concatenate([scores[:, 1].sum(0, keepdims=True), (n - 1) * scores[:, 0]])
-    return Entries(state.alive.player, total, state.alive.count).take(order)
+    total = anchor.seeding(scores)
+    n = total.shape[-1]
+    order = places.holders(places.split(total), bracket(n, state.printed))
+    return Entries(order, places.taken(total, order), state.alive.count)

@@ -4,11 +4,14 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxrl.ops.tournaments import places
 
+WORD = 32  # bits
 FAR = 1 << 30  # above any place
+VOID = -(1 << 16)  # points: no record makes up for it
 
 
 @jax.tree_util.register_dataclass
@@ -16,12 +19,10 @@ FAR = 1 << 30  # above any place
 class Swiss:
     """Records so far and the next round's matches."""
 
-    points: Array  # [N, ...] int32, in halves: 2 a win or a bye, 1 a tie
-    met: Array  # [words, N, ...] uint32: bit j % 32 of word j // 32 of player i: i has met j
-    matches: Array  # [M, 2, ...] int32; M = 0 once over
-    lots: Array  # [rounds, N, ...] uint32
-    void: Array  # [...] bool: a match had no score
-    round: int = dataclasses.field(metadata={"static": True})
+    points: Array  # [..., N] int32, in halves: 2 a win or a bye, 1 a tie; below 0: unscorable
+    opponents: tuple[Array, ...]  # new in each round: [..., N] int32, oneself if none was
+    matches: Array  # [..., M, 2] int32; M = 0 once over
+    lots: Array  # [..., rounds, N] uint32
 
 
 def init(n, key=None, batch=()):
@@ -30,51 +31,57 @@ def init(n, key=None, batch=()):
     rounds = min((n - 1).bit_length(), n - 1)
     return _paired(
         Swiss(
-            points=jnp.zeros((n, *batch), jnp.int32),
-            met=jnp.zeros((-(-n // 32), n, *batch), jnp.uint32),
-            matches=jnp.zeros((0, 2, *batch), jnp.int32),
-            lots=places.draw_lots(key, (rounds, n, *batch)),
-            void=jnp.zeros(batch, bool),
-            round=0,
+            points=jnp.zeros((*batch, n), jnp.int32),
+            opponents=(),
+            matches=jnp.zeros((*batch, 0, 2), jnp.int32),
+            lots=places.draw_lots(key, batch, rounds * n).reshape(*batch, rounds, n),
         )
     )
 
 
 def pairs(state):
-    """The round's matches [M, 2, ...] int32, the strongest first."""
+    """The round's matches [..., M, 2] int32, the strongest first."""
     return state.matches
 
 
 def record(state, scores):
-    """Takes what both sides of each match got, [M, 2, ...], and pairs the next round."""
+    """Takes what both sides of each match got, [..., M, 2], and pairs the next round."""
     scores = places.check_scores(state.matches, scores)
-    n, (first, second) = len(state.points), (state.matches[:, 0], state.matches[:, 1])
-    mine, theirs = scores[:, 0], scores[:, 1]
-    half = 1 + (mine > theirs).astype(jnp.int32) - (mine < theirs)
-    # One sum over the listings of a player: opponent and points at once; a bye leaves 0.
-    sides = jnp.concatenate([second * 4 + half + 1, first * 4 + 3 - half])
-    found = places.to_players(n, jnp.concatenate([first, second]), sides)
-    opponent, bye = found // 4, found == 0
-    word = jnp.arange(len(state.met), dtype=jnp.int32).reshape((-1,) + (1,) * found.ndim)
-    bit = jnp.uint32(1) << (opponent % 32).astype(jnp.uint32)
+    *batch, n = state.points.shape
+    theirs = scores[..., ::-1]
+    half = 1 + (scores > theirs).astype(jnp.int32) - (scores < theirs)
+    gain = jnp.where(jnp.isfinite(scores + theirs), 1 + half, 4)
+    # One sum over the listings of a player: opponent and gain at once; a bye leaves 0.
+    sides = 8 * state.matches[..., ::-1] + gain
+    listed = lambda x: x.reshape(*batch, n - n % 2)
+    found = places.to_players(n, listed(state.matches), listed(sides))
+    bye, opponent = found == 0, found // 8
+    again = sum(opponent == earlier for earlier in state.opponents)
+    mine = np.arange(n, dtype=np.int32)
+    gain = jnp.where(bye, 3, found % 8)
     return _paired(
         dataclasses.replace(
             state,
-            points=state.points + jnp.where(bye, 2, found % 4 - 1),
-            met=state.met | jnp.where((word == opponent // 32) & ~bye, bit, 0),
-            void=state.void | places.unscorable(scores),
-            round=state.round + 1,
+            points=state.points + jnp.where(gain > 3, VOID, gain - 1),
+            opponents=(*state.opponents, jnp.where(bye | (again > 0), mine, opponent)),
         )
     )
 
 
+def read(state, scores):
+    """Records the round from what everyone gets against everyone, [..., N, N]."""
+    return record(state, places.met(scores, state.matches))
+
+
 def rank(state):
-    """Competition ranks [N, ...] int32 by points, then Buchholz: the points of those met."""
-    n = len(state.points)
-    bits = (places.column(n, state.points.ndim) % 32).astype(jnp.uint32)
-    met = jnp.repeat(state.met, 32, 0)[:n].swapaxes(0, 1)  # [i, j]: the word of i that j is in
-    buchholz = jnp.where(((met >> bits) & 1) > 0, state.points, 0).sum(1)
-    return places.voided(places.shared(state.points * 4096 + buchholz), state.void)
+    """Competition ranks [..., N] int32 by points, then Buchholz: the points of those met."""
+    n = state.points.shape[-1]
+    buchholz = 0
+    if state.opponents:
+        met = jnp.stack(state.opponents, -2)
+        worth = places.taken(state.points[..., None, :], met)
+        buchholz = jnp.where(met == np.arange(n), 0, worth).sum(-2)
+    return places.voided(places.shared(state.points * 4096 + buchholz), (state.points < 0).any(-1))
 
 
 def _paired(state):
@@ -82,27 +89,44 @@ def _paired(state):
 
     Players by points, then lot; if N is odd the last one sits out; from the top each is paired
     with the first one free that it has not met, or, if it has met all, with the first one free.
+    Who is free and who was met are words of bits by place, so that a step costs a few operations.
     """
-    n, *batch = state.points.shape
-    if state.round == len(state.lots):
-        return dataclasses.replace(state, matches=jnp.zeros((0, 2, *batch), jnp.int32))
-    lot = places.distinct(state.lots[state.round], drop=6)
+    *batch, n = state.points.shape
+    if len(state.opponents) == state.lots.shape[-2]:
+        return dataclasses.replace(state, matches=jnp.zeros((*batch, 0, 2), jnp.int32))
+    lot = places.distinct(state.lots[..., len(state.opponents), :], drop=6)
     place = places.shared(~(((63 - state.points).astype(jnp.uint32) << 26) | lot))
-    low = (n - 1).bit_length()
-    player = places.column(n, place.ndim)
-    code = (place << low) | player  # its minimum names the best place and who is there
-    code = jnp.where(place < n - n % 2, code, FAR)
-    step = lambda code, _: _pair_one(code, state.met, player, low)
-    return dataclasses.replace(state, matches=jax.lax.scan(step, code, length=n // 2)[1])
+    words = -(-n // WORD)
+    known = jnp.zeros((*batch, n, words), jnp.uint32)
+    for opponent in state.opponents:
+        known |= _bit(places.taken(place, opponent), words)
+    player = places.holders(place, range(n))
+
+    def pair(free, _):
+        first = _lowest(free)
+        who = places.taken(player, first)
+        met = jnp.take_along_axis(known, who[..., None], -2, mode="promise_in_bounds")[..., 0, :]
+        free &= ~_bit(first, words)[..., 0, :]
+        new = free & ~met
+        second = _lowest(jnp.where((new > 0).any(-1, keepdims=True), new, free))
+        both = jnp.concatenate([who, places.taken(player, second)], -1)
+        return free & ~_bit(second, words)[..., 0, :], both
+
+    everyone = _bit(np.arange(n - n % 2, dtype=np.int32), words).sum(-2, dtype=jnp.uint32)
+    free = jnp.broadcast_to(everyone, (*batch, words))
+    matches = jax.lax.scan(pair, free, length=n // 2)[1]
+    return dataclasses.replace(state, matches=jnp.moveaxis(matches, 0, -2))
 
 
-def _pair_one(code, met, player, low):
-    """The first free player and the one it meets.  code: [N, ...], FAR where taken."""
-    who = lambda best: best & ((1 << low) - 1)
-    first = who(code.min(0))
-    code = jnp.where(player == first, FAR, code)
-    known = jnp.where(player == first, met, 0).sum(1, dtype=jnp.uint32)  # [words, ...]
-    words = jnp.repeat(known, 32, 0)[: len(code)]
-    seen = (words >> (player % 32).astype(jnp.uint32)) & 1
-    second = who((code + (seen.astype(jnp.int32) << (2 * low))).min(0))
-    return jnp.where(player == second, FAR, code), jnp.stack([first, second])
+def _bit(place, words):
+    """The words [..., words] uint32 that hold one bit, of `place` [...]."""
+    bit = jnp.uint32(1) << (place % WORD).astype(jnp.uint32)
+    here = (place // WORD)[..., None] == np.arange(words)
+    return jnp.where(here, bit[..., None], jnp.uint32(0))
+
+
+def _lowest(words):
+    """The lowest place whose bit is set, in [..., words] uint32: [..., 1] int32."""
+    trailing = jax.lax.population_count((words & -words) - 1).astype(jnp.int32)
+    start = WORD * np.arange(words.shape[-1], dtype=np.int32)
+    return jnp.where(words > 0, start + trailing, FAR).min(-1, keepdims=True)
