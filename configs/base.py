@@ -72,6 +72,7 @@ def rl():
             "step_weight": 1.0,  # gigpo: of the step advantage
             "round_gamma": 0.995,  # efficiency_eapo: discount a round
             "all_correct": "keep",  # efficiency_eapo: questions without a contrast: keep, zero
+            "multiple": 1,  # efficiency_eapo: samples in the loss, rounded down to a multiple of it
             "evidence_mode": "abs",  # evidence_eapo: abs, minmax, z
             "evidence_weight": 0.3,  # evidence_eapo: must not outweigh the outcome
             "outcome_weight": 0.7,  # evidence_eapo

@@ -65,6 +65,7 @@ class Signals:
     round: Array | None = None  # [B] int32 from 1: place of the row in its rollout
     rounds: Array | None = None  # [B] int32: rounds of that rollout
     returns: Array | None = None  # [B] f32: discounted return from the row's round on
+    lot: Array | None = None  # [B] f32 in [0, 1): a draw, for rows that are left out at random
 
     mask: Array | None = None  # [B, R] bool: the policy chose the token
     turn: Array | None = None  # [B, R] int32 from 1: the assistant step a token belongs to

@@ -61,13 +61,22 @@ def efficiency_eapo(signals, c):
 
     IterResearch, arXiv:2511.07327, eq. 3 and §3.3; γ = round_gamma. As printed, a question whose
     rollouts are all right does not vanish: its early rounds are pushed down for being early.
-    all_correct "zero" silences such questions; "keep" is the paper.
+    all_correct "zero" silences such questions; "keep" is the paper. multiple: rows are left out of
+    the loss at random until their number is a multiple of it, the data-parallel size (eq. 4).
     """
     rewards = discounts.round_rewards(
         signals.rewards, signals.round, signals.rounds, gamma=c.round_gamma
     )
     adv = group_estimators.grpo(signals.replace(rewards=rewards), c)
     return adv if c.all_correct == "keep" else jnp.where(_mixed(signals, c), adv, 0)
+
+
+def efficiency_in_loss(signals, c):
+    """The scorable rows, down-sampled to a multiple of c.multiple, [B, 1]; None (all rows) at 1."""
+    if c.multiple == 1:
+        return None
+    ok = advantages.scorable(signals.rewards, signals.valid)
+    return discounts.keep_multiple(signals.lot, ok, c.multiple)[:, None]
 
 
 def evidence_eapo(signals, c):

@@ -36,6 +36,7 @@ RULES = {  # the values there are, or what must hold; and how to say it
     "step_weight": _weight,
     "round_gamma": _share,
     "all_correct": (("keep", "zero"), None, "keep or zero"),
+    "multiple": (None, lambda x: x >= 1, "1 (all rows) or the data-parallel size"),
     "evidence_mode": (("abs", "minmax", "z"), None, "abs, minmax or z"),
     "evidence_weight": _weight,
     "outcome_weight": _weight,

@@ -86,7 +86,10 @@ ESTIMATORS = {
     ),
     "erpo": Estimator(agent.erpo, SCALED, ("env",), in_loss=agent.erpo_in_loss),
     "efficiency_eapo": Estimator(
-        agent.efficiency_eapo, ("round_gamma", "all_correct", *SCALED), ("round", "rounds")
+        agent.efficiency_eapo,
+        ("round_gamma", "all_correct", "multiple", *SCALED),
+        ("round", "rounds", "lot"),
+        in_loss=agent.efficiency_in_loss,
     ),
     "evidence_eapo": Estimator(
         agent.evidence_eapo,
@@ -142,6 +145,7 @@ class EstimatorConfig:
     step_weight: float = 1.0
     round_gamma: float = 0.995
     all_correct: str = "keep"
+    multiple: int = 1
     evidence_mode: str = "abs"
     evidence_weight: float = 0.3
     outcome_weight: float = 0.7

@@ -15,7 +15,7 @@ def grpo(signals, c):
 
     Shao et al. 2024, arXiv:2402.03300, §4.1.2. "raw": r / (1 + ε).
     """
-    return _normalise(signals, signals.group, signals.group, c)
+    return _normalise(signals, "group", "group", c)
 
 
 def dr_grpo(signals, c):
@@ -23,7 +23,7 @@ def dr_grpo(signals, c):
 
     Liu et al. 2025, arXiv:2503.20783. "raw": r.
     """
-    return _normalise(signals, signals.group, None, c)
+    return _normalise(signals, "group", "none", c)
 
 
 def rloo(signals, c):
@@ -31,7 +31,7 @@ def rloo(signals, c):
 
     Ahmadian et al. 2024, arXiv:2402.14740. "raw": r.
     """
-    return _normalise(signals, signals.group, None, c, leave_one_out=True)
+    return _normalise(signals, "group", "none", c, leave_one_out=True)
 
 
 def batch_norm_grpo(signals, c):
@@ -39,7 +39,7 @@ def batch_norm_grpo(signals, c):
 
     Liu et al. 2025, arXiv:2508.08221 (Lite PPO). "raw": r / (σ_batch + ε).
     """
-    return _normalise(signals, signals.group, jnp.zeros_like(signals.group), c)
+    return _normalise(signals, "group", "batch", c)
 
 
 def levels(signals, c):
@@ -49,9 +49,7 @@ def levels(signals, c):
     none, leave_one_out), batch_norm_grpo (group, batch), REINFORCE with a batch baseline (batch,
     batch). "raw": μ = 0, σ = 1 where one scorable sample is all there is.
     """
-    ids = {"group": signals.group, "batch": jnp.zeros_like(signals.group), "none": None}
-    mean, std = ids[c.mean_level], ids[c.std_level]
-    return _normalise(signals, mean, std, c, leave_one_out=c.leave_one_out)
+    return _normalise(signals, c.mean_level, c.std_level, c, leave_one_out=c.leave_one_out)
 
 
 def maxrl(signals, c):
@@ -106,9 +104,7 @@ def gdpo(signals, c):
             "or () for equal weights"
         )
     ok = _ok(signals, jnp.where(jnp.isfinite(signals.parts).all(axis=1), signals.rewards, jnp.nan))
-    one = lambda part: _normalise(
-        signals.replace(rewards=part, valid=ok), signals.group, signals.group, c
-    )
+    one = lambda part: grpo(signals.replace(rewards=part, valid=ok), c)
     parts = [one(signals.parts[:, k]) for k in range(count)]
     total = sum(w * part for w, part in zip(c.weights or (1.0,) * count, parts, strict=True))
     return _whiten(total, ok, signals, c)
@@ -162,8 +158,14 @@ def _ok(signals, rewards=None):
     return advantages.scorable(signals.rewards if rewards is None else rewards, signals.valid)
 
 
-def _normalise(signals, mean_ids, std_ids, c, **rest):
-    sizes = _group(signals) | {"num_std_groups": signals.num_groups}
+def _normalise(signals, mean_level, std_level, c, **rest):
+    levels = {
+        "group": (signals.group, signals.num_groups),
+        "batch": (jnp.zeros_like(signals.group), 1),
+        "none": (None, 0),
+    }
+    (mean_ids, num_groups), (std_ids, num_std_groups) = levels[mean_level], levels[std_level]
+    sizes = {"num_groups": num_groups, "num_std_groups": num_std_groups, "valid": signals.valid}
     return advantages.normalise(signals.rewards, mean_ids, std_ids, **sizes, **c.knobs, **rest)
 
 

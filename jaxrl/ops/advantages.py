@@ -123,8 +123,8 @@ def scale(rewards, ok, ids, num_groups, *, ddof, eps, eps_mode, singleton, zero_
 
 def moments(rewards, ok, ids, num_groups, rel_tol):
     """Of each group: count, Σ(r − μ)² and whether it is flat, [num_groups]; of each row: r − μ."""
-    total = lambda x: jax.ops.segment_sum(jnp.where(ok, x, 0), ids, num_groups)
-    largest = lambda x: jax.ops.segment_max(jnp.where(ok, x, -jnp.inf), ids, num_groups)
+    total = lambda x: _sum(jnp.where(ok, x, 0), ids, num_groups)
+    largest = lambda x: _max(jnp.where(ok, x, -jnp.inf), ids, num_groups)
     count = total(jnp.ones_like(rewards))
     divisor = jnp.maximum(count, 1)
     # Seen from the group's largest reward, equal rewards deviate by exactly 0, however summed.
@@ -134,6 +134,15 @@ def moments(rewards, ok, ids, num_groups, rel_tol):
     squares = total(jnp.square(deviation))
     flat = (count > 1) & (root(squares / divisor) <= rel_tol * largest(jnp.abs(rewards)))
     return count, deviation, squares, flat
+
+
+def _sum(x, ids, num_groups):
+    """Over each group; one group is a plain sum, where a scatter would add row after row."""
+    return x.sum()[None] if num_groups == 1 else jax.ops.segment_sum(x, ids, num_groups)
+
+
+def _max(x, ids, num_groups):
+    return x.max()[None] if num_groups == 1 else jax.ops.segment_max(x, ids, num_groups)
 
 
 def root(x):

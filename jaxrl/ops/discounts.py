@@ -1,6 +1,5 @@
 """Rewards of rounds: discounts over the rounds of a rollout, and batches of a divisible size."""
 
-import jax
 import jax.numpy as jnp
 
 
@@ -17,15 +16,15 @@ def round_rewards(rewards, round, rounds, *, gamma):
     return rewards * jnp.power(gamma, left)
 
 
-def keep_multiple(key, valid, multiple):
-    """Drops rows at random until a multiple of the data-parallel size is left.
+def keep_multiple(lot, valid, multiple):
+    """Drops the rows of least lot until a multiple of the data-parallel size is left.
 
         |C_train| = ⌊|C| / DP⌋ · DP
 
-    IterResearch, arXiv:2511.07327, eq. 4; all rows are as likely to go. Advantages come first.
+    IterResearch, arXiv:2511.07327, eq. 4, over the whole batch: less is lost so. Advantages come
+    first.
 
-    valid: [B] bool.  returns: [B] bool, a subset.
+    lot: [B] f32; valid: [B] bool.  returns: [B] bool, a subset of valid.
     """
-    draw = jnp.where(valid, jax.random.uniform(key, valid.shape), jnp.inf)
-    place = jnp.argsort(jnp.argsort(draw))
+    place = jnp.argsort(jnp.argsort(jnp.where(valid, lot, jnp.inf)))
     return valid & (place >= valid.sum() % multiple)

@@ -1,12 +1,12 @@
-"""Every advantage estimator from 1e3 to 1e7 rows, against memory bandwidth and a dictionary loop.
+"""Every advantage estimator from 1e3 to 1e7 rows, against memory bandwidth and loops.
 
     python -m launch.bench estimators [--peer=verl]
 
 Groups of 2 to 64 samples in random order. A row is a sample; of an estimator that goes token by
 token, a token. The floor is the rate at which its arguments are read and its result is written at
-the machine's bandwidth. The peer is launch/benches/loops.py: verl's loops with numpy in place of
-torch, and loops of the same kind for estimators that verl lacks; it is timed on LOOP_ROWS at most,
-as its rate does not grow with the batch. Last, what eight devices compute differently from one.
+the machine's bandwidth. The peer is verl's own code (peers_verl.py), and for estimators that verl
+lacks a plain loop in numpy (loops.py); it is timed on PEER_ROWS at most, as its rate does not grow
+with the batch. Last, what eight devices compute differently from one.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from jax.sharding import PartitionSpec as P
 
 from jaxrl.algos import estimators
 from jaxrl.records import Signals
-from launch.benches import loops, tables
+from launch.benches import loops, peers_verl, tables
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
-LOOP_ROWS = 20_000
+PEER_ROWS = 20_000
 TOKENS = 64  # of a response
 ENVS = 16
 
@@ -35,12 +35,12 @@ def run(peer):
     with contextlib.suppress(RuntimeError):  # too late: something has computed already
         jax.config.update("jax_num_cpu_devices", 8)
     bandwidth = tables.read_bandwidth()
-    fixed = lambda seed, name: make(seed, name, 1024, sizes=np.full(64, 16))
-    yield _row("grpo", fixed, 1024, peer, bandwidth, "grpo, B = 1,024, n = 16")
     for name in estimators.ESTIMATORS:
+        if "mask" not in estimators.ESTIMATORS[name].needs:
+            even = functools.partial(make, sizes=np.full(64, 16))
+            yield _row(name, even, 1024, peer, bandwidth, f"{name}, B = 1,024, n = 16")
         for rows in SIZES:
-            draw = functools.partial(make, rows=rows)
-            yield _row(name, draw, rows, peer, bandwidth, f"{name}, B = {rows:,}")
+            yield _row(name, make, rows, peer, bandwidth, f"{name}, B = {rows:,}")
     yield tables.Row("largest difference, eight devices and one", _difference(), "absolute")
 
 
@@ -66,13 +66,14 @@ def make(seed, name, rows, sizes=None):
         "round": lambda: np.ones(B, np.int32),
         "rounds": lambda: rng.integers(1, 9, B).astype(np.int32),
         "returns": lambda: f32(B),
+        # Read by the loss mask, not by the advantages.
+        "lot": lambda: f32(B),
+        "turn": lambda: np.ones((B, 1), np.int32),
         "mask": lambda: rng.random((B, TOKENS), np.float32) < 0.9,
         "values": lambda: f32(B, TOKENS),
         "log_ratio": lambda: f32(B, TOKENS) / 10,
         "logp": lambda: -f32(B, TOKENS),
         "squares": lambda: f32(B, TOKENS),
-        # Read by the loss mask, not by the advantages.
-        "turn": lambda: np.ones((B, 1), np.int32),
     }
     return Signals(
         rewards=f32(B),
@@ -87,28 +88,30 @@ def make(seed, name, rows, sizes=None):
 
 def _row(name, draw, rows, peer, bandwidth, case):
     c = estimators.EstimatorConfig(name=name)
-    host = draw(0, name)
+    host = draw(0, name, rows)
     placed = jax.device_put(host, jax.devices()[0])
     program = jax.jit(estimators.estimate, static_argnums=1).lower(placed, c).compile()
     memory = program.memory_analysis()
     moved = memory.argument_size_in_bytes + memory.output_size_in_bytes
     ours = lambda: program(placed)
-    loop = peer and loops.LOOPS.get(name)
     seconds = tables.timed(ours, 5 if rows > 10**6 else 21)
     rate, floor = rows / seconds, rows / (moved / bandwidth)
-    if not loop:
+    if not peer:
         return tables.Row(case, rate, "rows/s", floor=floor)
-    few = min(rows, LOOP_ROWS)
-    small = host if few == rows else make(0, name, few)
-    return tables.Row(case, rate, "rows/s", peer, few / _loop_seconds(loop, small), floor)
+    few = min(rows, PEER_ROWS)
+    theirs = few / _peer_seconds(name, host if few == rows else make(0, name, few))
+    label = "verl" if name in peers_verl.NAMES else "numpy loop"
+    return tables.Row(case, rate, "rows/s", label, theirs, floor)
 
 
-def _loop_seconds(loop, signals, repeats=3):
+def _peer_seconds(name, signals, repeats=3):
     """The fastest of a few calls: the kinder measure to a loop on a busy machine."""
+    verls = name in peers_verl.NAMES
+    loop = peers_verl.estimator(name, signals) if verls else lambda: loops.LOOPS[name](signals)
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
-        loop(signals)
+        loop()
         best = min(best, time.perf_counter() - start)
     return best
 

@@ -1,7 +1,7 @@
-"""Group advantages as they are commonly computed: dictionaries of lists, row by row, on the host.
+"""Estimators that no peer of the bench has, as plain loops on the host: dictionaries, row by row.
 
-Ports of the formulas with numpy in place of torch, for speed comparisons only: the shape of the
-loops is what is measured. LOOPS maps a name to a function of Signals of numpy arrays.
+Formulas with numpy, in the shape that verl gives to its own; for speed comparisons only. LOOPS maps
+a name to a function of Signals of numpy arrays.
 """
 
 import collections
@@ -37,39 +37,9 @@ def _centred(rewards, index):
     return _grouped(rewards, index, np.mean, lambda r, mu: r - mu)
 
 
-def _loo(rewards, index):
-    stat = lambda x: (np.mean(x), len(x))
-    return _grouped(rewards, index, stat, lambda r, s: (r - s[0]) * s[1] / (s[1] - 1))
-
-
 def _pooled(rewards, index, pool):
     stds = _grouped(rewards, pool, lambda x: np.std(x, ddof=1), lambda r, sigma: sigma)
     return _centred(rewards, index) / (stds + EPS)
-
-
-def _best(rewards, index):
-    def stat(x):
-        second, first = np.sort(x)[-2:]
-        return first, second, np.std(x, ddof=1)
-
-    value = lambda r, s: (s[0] - s[1]) / (s[2] + EPS) if r == s[0] else 0.0
-    return _grouped(rewards, index, stat, value)
-
-
-def _opo(s):
-    rows = np.stack([s.rewards, s.length.astype(np.float32)], axis=1)
-    stat = lambda x: np.sum(x[:, 0] * x[:, 1]) / np.sum(x[:, 1])
-    return _grouped(rows, s.group, stat, lambda row, b: row[0] - b)
-
-
-def _whiten(x, weight):
-    mu = np.sum(x * weight) / np.sum(weight)
-    return (x - mu) / (np.sqrt(np.sum(weight * (x - mu) ** 2) / (np.sum(weight) - 1)) + EPS)
-
-
-def _gdpo(s):
-    total = sum(_z(s.parts[:, k], s.group) for k in range(s.parts.shape[1]))
-    return _whiten(total, s.length)
 
 
 def _gfpo(s):
@@ -101,31 +71,44 @@ def _arena(s):
     return _z(rewards, s.group)
 
 
-def _reinforce(s):
+def _returns(s):
     token = np.zeros(s.mask.shape, np.float32)
     last = s.mask.shape[1] - 1 - np.argmax(s.mask[:, ::-1], axis=1)
     token[np.arange(len(last)), last] = s.rewards
-    running, returns = np.zeros(len(token), np.float32), []
-    for t in reversed(range(token.shape[1])):
-        running = token[:, t] + running
-        returns.append(running)
-    return _whiten(np.stack(returns[::-1], axis=1), s.mask)
+    return token
+
+
+def _vtrace(s):
+    rewards, ratio = _returns(s), np.minimum(np.exp(s.log_ratio), 1)
+    following, correction, out = np.zeros(len(rewards)), np.zeros(len(rewards)), []
+    for t in reversed(range(rewards.shape[1])):
+        chosen, value = s.mask[:, t], s.values[:, t]
+        adv = ratio[:, t] * (rewards[:, t] + following + correction - value)
+        delta = ratio[:, t] * (rewards[:, t] + following - value)
+        out.append(adv * chosen)
+        correction = np.where(chosen, delta + ratio[:, t] * correction, correction)
+        following = np.where(chosen, value, following)
+    return np.stack(out[::-1], axis=1)
+
+
+def _upgo(s):
+    rewards, ratio = _returns(s), np.minimum(np.exp(s.log_ratio), 1)
+    best, out = np.zeros(len(rewards)), []
+    for t in reversed(range(rewards.shape[1])):
+        chosen, value = s.mask[:, t], s.values[:, t]
+        gain = rewards[:, t] + best
+        out.append(ratio[:, t] * (gain - value) * chosen)
+        best = np.where(chosen, np.maximum(gain, value), best)
+    return np.stack(out[::-1], axis=1)
 
 
 LOOPS = {
-    "grpo": lambda s: _z(s.rewards, s.group),
-    "dr_grpo": lambda s: _centred(s.rewards, s.group),
-    "rloo": lambda s: _loo(s.rewards, s.group),
     "batch_norm_grpo": lambda s: _centred(s.rewards, s.group) / (np.std(s.rewards, ddof=1) + EPS),
     "levels": lambda s: _z(s.rewards, s.group),
     "maxrl": lambda s: _grouped(s.rewards, s.group, np.mean, lambda r, mu: (r - mu) / (mu + EPS)),
-    "grpo_passk": lambda s: _best(s.rewards, s.group),
-    "opo": _opo,
-    "gpg": lambda s: _centred(s.rewards, s.group) * len(s.rewards) / np.count_nonzero(s.rewards),
-    "gdpo": _gdpo,
-    "reinforce_plus_plus_baseline": lambda s: _whiten(_centred(s.rewards, s.group), s.length),
     "gfpo": _gfpo,
-    "reinforce_plus_plus": _reinforce,
+    "vtrace": _vtrace,
+    "upgo": _upgo,
     "gigpo": _gigpo,
     "erpo": lambda s: _pooled(s.rewards, s.group, s.env),
     "efficiency_eapo": _efficiency,
