@@ -31,7 +31,16 @@ RANK = {  # a folder imports smaller ranks and itself
     "report": 4,
     "recipes": 5,
 }
-PEERS = {"torch", "trl", "tunix", "accelerate", "datasets", "sentence_transformers", "playwright"}
+PEERS = {
+    "torch",
+    "trl",
+    "tunix",
+    "verl",
+    "accelerate",
+    "datasets",
+    "sentence_transformers",
+    "playwright",
+}
 
 
 def imports(source):
@@ -110,7 +119,7 @@ def test_every_import_is_a_declared_dependency():
         FILES + sorted((ROOT / "launch").rglob("*.py")) + sorted((ROOT / "configs").glob("*.py"))
     )
     used = {m.split(".")[0] for f in sources for m in imports(f.read_text())}
-    own = {"jaxrl", "launch", "configs", "tunix"}  # tunix: its bench gives it its own environment
+    own = {"jaxrl", "launch", "configs", "tunix", "verl"}  # a bench installs the last two apart
     used -= sys.stdlib_module_names | own
     owners = importlib.metadata.packages_distributions()
     missing = {m for m in used if not declared & {canonical(d) for d in owners.get(m, [m])}}

@@ -6,7 +6,6 @@ those ahead, N² comparisons in full vectors, which at N ≤ 64 beats XLA's sort
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 def shared(keys):
@@ -24,19 +23,19 @@ def split(keys, weights=None):
     if weights is not None:
         theirs, mine = theirs * weights[..., None, :], mine * weights[..., :, None]
     n = keys.shape[-1]
-    earlier = np.tri(n, k=-1, dtype=bool).T  # [j, i]: j is listed before i
+    earlier = jnp.tri(n, k=-1, dtype=bool).T  # [j, i]: j is listed before i
     return ((theirs > mine) | ((theirs == mine) & earlier)).sum(-2, dtype=jnp.int32)
 
 
 def holders(places, wanted):
     """Who holds each of the wanted places.  places: [..., N], a permutation; wanted: [M]."""
-    index = np.arange(places.shape[-1], dtype=np.int32)[:, None]
-    return jnp.where(places[..., :, None] == np.asarray(wanted), index, 0).sum(-2)
+    index = jnp.arange(places.shape[-1], dtype=jnp.int32)[:, None]
+    return jnp.where(places[..., :, None] == jnp.asarray(wanted), index, 0).sum(-2)
 
 
 def to_players(n, players, values):
     """Σ of values over the listings of each player.  players, values: [..., M] -> [..., n]."""
-    mine = players[..., :, None] == np.arange(n, dtype=np.int32)
+    mine = players[..., :, None] == jnp.arange(n, dtype=jnp.int32)
     return jnp.where(mine, values[..., :, None], 0).sum(-2)
 
 
@@ -66,10 +65,10 @@ def draw_lots(key, batch, n):
     raw = hasattr(key, "dtype") and key.dtype == jnp.uint32 and key.shape == (2,)
     if not (raw or (typed and key.shape == ())):
         raise ValueError(f"key={key!r}: give one key, as jax.random.key(0), or None: no shuffles")
-    steps = np.arange(n, dtype=np.uint32) * np.uint32(0x9E3779B9)
+    steps = jnp.arange(n, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
     x = jax.random.bits(key, (*batch, 1)) + steps
-    x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
 
 
@@ -77,7 +76,7 @@ def distinct(lots, drop=0):
     """Lots that never tie: their low bits become the index.  [..., n] uint32 in 32 − drop bits."""
     n = lots.shape[-1]
     low = max(n - 1, 0).bit_length()
-    return ((lots >> (low + drop)) << low) | np.arange(n, dtype=np.uint32)
+    return ((lots >> (low + drop)) << low) | jnp.arange(n, dtype=jnp.uint32)
 
 
 def check_size(n):

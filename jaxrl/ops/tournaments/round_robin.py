@@ -6,7 +6,6 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxrl.ops.tournaments import places
@@ -58,9 +57,9 @@ def rank(state):
     won = 2 * (mine > theirs) + state.tie * (mine == theirs)
     # One pass over the table: a match without a score counts more than all others together.
     won = jnp.where(jnp.isfinite(mine) & jnp.isfinite(theirs), won, 2 * n)
-    points = jnp.where(np.eye(n, dtype=bool), 0, won).sum(-2, dtype=jnp.int32)
+    points = jnp.where(jnp.eye(n, dtype=bool), 0, won).sum(-2, dtype=jnp.int32)
     return places.voided(places.shared(points), (points >= 2 * n).any(-1))
 
 
 def _all(n):
-    return np.array(list(itertools.combinations(range(n), 2)), np.int32).reshape(-1, 2)
+    return jnp.array(list(itertools.combinations(range(n), 2)), jnp.int32).reshape(-1, 2)

@@ -4,7 +4,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxrl.ops.tournaments import places
@@ -57,7 +56,7 @@ def record(state, scores):
     found = places.to_players(n, listed(state.matches), listed(sides))
     bye, opponent = found == 0, found // 8
     again = sum(opponent == earlier for earlier in state.opponents)
-    mine = np.arange(n, dtype=np.int32)
+    mine = jnp.arange(n, dtype=jnp.int32)
     gain = jnp.where(bye, 3, found % 8)
     return _paired(
         dataclasses.replace(
@@ -80,7 +79,7 @@ def rank(state):
     if state.opponents:
         met = jnp.stack(state.opponents, -2)
         worth = places.taken(state.points[..., None, :], met)
-        buchholz = jnp.where(met == np.arange(n), 0, worth).sum(-2)
+        buchholz = jnp.where(met == jnp.arange(n), 0, worth).sum(-2)
     return places.voided(places.shared(state.points * 4096 + buchholz), (state.points < 0).any(-1))
 
 
@@ -112,7 +111,7 @@ def _paired(state):
         both = jnp.concatenate([who, places.taken(player, second)], -1)
         return free & ~_bit(second, words)[..., 0, :], both
 
-    everyone = _bit(np.arange(n - n % 2, dtype=np.int32), words).sum(-2, dtype=jnp.uint32)
+    everyone = _bit(jnp.arange(n - n % 2, dtype=jnp.int32), words).sum(-2, dtype=jnp.uint32)
     free = jnp.broadcast_to(everyone, (*batch, words))
     matches = jax.lax.scan(pair, free, length=n // 2)[1]
     return dataclasses.replace(state, matches=jnp.moveaxis(matches, 0, -2))
@@ -121,12 +120,12 @@ def _paired(state):
 def _bit(place, words):
     """The words [..., words] uint32 that hold one bit, of `place` [...]."""
     bit = jnp.uint32(1) << (place % WORD).astype(jnp.uint32)
-    here = (place // WORD)[..., None] == np.arange(words)
+    here = (place // WORD)[..., None] == jnp.arange(words)
     return jnp.where(here, bit[..., None], jnp.uint32(0))
 
 
 def _lowest(words):
     """The lowest place whose bit is set, in [..., words] uint32: [..., 1] int32."""
     trailing = jax.lax.population_count((words & -words) - 1).astype(jnp.int32)
-    start = WORD * np.arange(words.shape[-1], dtype=np.int32)
+    start = WORD * jnp.arange(words.shape[-1], dtype=jnp.int32)
     return jnp.where(words > 0, start + trailing, FAR).min(-1, keepdims=True)
