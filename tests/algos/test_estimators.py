@@ -312,11 +312,12 @@ def test_rows_are_left_out_down_to_the_data_parallel_multiple():
 
 @pytest.mark.parametrize("n, top, step", [(8, 1.4289, 0.4083), (16, 1.5753, 0.2101)])
 def test_arena_test_vector(n, top, step):
-    """From the best down in equal steps, whatever the rewards were."""
+    """From the best down in equal steps, whatever the rewards; σ of 0 … n−1 is √(n(n+1)/12)."""
     order = np.random.default_rng(0).permutation(n).astype(np.int32)
     s = vectors(np.zeros(n), np.zeros(n), rank=order)
     adv = np.asarray(estimate(s, EstimatorConfig(name="arena")))
-    np.testing.assert_allclose(adv, top - step * order, atol=1e-3)
+    np.testing.assert_allclose(adv, ((n - 1) / 2 - order) / (n * (n + 1) / 12) ** 0.5, atol=1e-5)
+    np.testing.assert_allclose([adv.max(), -np.diff(np.sort(-adv))[0]], [top, -step], atol=6e-5)
 
 
 def test_anchor_masks():

@@ -49,7 +49,7 @@ def record(state, scores):
     *batch, n = state.points.shape
     theirs = scores[..., ::-1]
     half = 1 + (scores > theirs).astype(jnp.int32) - (scores < theirs)
-    gain = jnp.where(jnp.isfinite(scores + theirs), 1 + half, 4)
+    gain = jnp.where(jnp.isfinite(scores + theirs), 1 + half, 4)  # 1 a loss, 3 a win, 4 no score
     # One sum over the listings of a player: opponent and gain at once; a bye leaves 0.
     sides = 8 * state.matches[..., ::-1] + gain
     listed = lambda x: x.reshape(*batch, n - n % 2)
