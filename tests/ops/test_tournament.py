@@ -10,6 +10,7 @@ import oracles_tournament as oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl.ops import tournament
 from jaxrl.ops.tournaments import single_elimination
@@ -143,6 +144,14 @@ def test_vmap_over_groups_is_the_leading_axis():
     for topology in ("round_robin", "single_elimination"):
         one = jax.jit(jax.vmap(lambda s: tournament.rank(topology, s)[0]))
         np.testing.assert_array_equal(one(given_scores), ranks(topology, given_scores))
+
+
+@pytest.mark.parametrize("topology", ["anchor", "round_robin", "swiss", "single_elimination"])
+def test_eight_devices_rank_as_one(topology):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    given_scores = scores(4, 8, 4000)
+    split = jax.device_put(given_scores, NamedSharding(mesh, PartitionSpec("data")))
+    np.testing.assert_array_equal(ranks(topology, split), ranks(topology, given_scores))
 
 
 def test_leading_axes_are_kept():
