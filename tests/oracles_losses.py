@@ -73,7 +73,7 @@ def covariances(logp, adv, mask):
 
 def highest(scores, part):
     """The tokens of a share of a batch with the highest scores."""
-    count = max(1, round(part * len(scores)))
+    count = max(1, int(part * len(scores)))
     return set(sorted(scores, key=scores.get, reverse=True)[:count])
 
 

@@ -30,8 +30,8 @@ def top(score, eligible, count):
 
 
 def share(mask, part):
-    """How many tokens a part of the batch is: rounded, at least 1."""
-    return jnp.maximum(jnp.round(part * mask.sum()), 1)
+    """How many tokens a part of the batch is: rounded down, at least 1, as its authors' code."""
+    return jnp.maximum(jnp.floor(part * mask.sum()), 1)
 
 
 def draws(tokens, like):

@@ -223,7 +223,7 @@ def test_clip_cov_draws_among_the_tokens_it_may():
     logp, entropy, fields = batch(0)
     got = prepared(logp, entropy, fields, c)["prepared"]
     covariance = oracles_losses.covariances(logp, fields["adv"], fields["mask"])
-    assert got.sum() == max(1, round(c.cov_share * fields["mask"].sum()))
+    assert got.sum() == max(1, int(c.cov_share * fields["mask"].sum()))
     for at in zip(*np.nonzero(got), strict=True):
         rho, a = np.exp(logp[at] - fields["old_logp"][at]), fields["adv"][at]
         assert c.cov_low < covariance[at] < c.cov_high
