@@ -34,6 +34,9 @@ def run(peer):
         raise ValueError(f"--peer={peer}: the estimators' peer is verl; or leave --peer out")
     with contextlib.suppress(RuntimeError):  # too late: something has computed already
         jax.config.update("jax_num_cpu_devices", 8)
+    # Who waits for a call needs no second thread to make it; waking one costs more than a thousand
+    # rows. Off a CPU the setting does nothing.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     bandwidth = tables.read_bandwidth()
     for name in estimators.ESTIMATORS:
         if "mask" not in estimators.ESTIMATORS[name].needs:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 def shared(keys):
     """Places by descending key; ties share the better one.  keys: [..., N].  returns: int32."""
-    return (keys[..., :, None] > keys[..., None, :]).sum(-2, dtype=jnp.int32)
+    return counted(keys.shape[-1], lambda j: keys[..., j, None] > keys[..., None, :])
 
 
 def split(keys, weights=None):
@@ -19,24 +19,39 @@ def split(keys, weights=None):
     With weights, by descending keys / weights, compared without dividing: sums of whole numbers
     then tie where their exact means do.
     """
-    theirs, mine = keys[..., :, None], keys[..., None, :]
-    if weights is not None:
-        theirs, mine = theirs * weights[..., None, :], mine * weights[..., :, None]
     n = keys.shape[-1]
     earlier = jnp.tri(n, k=-1, dtype=bool).T  # [j, i]: j is listed before i
-    return ((theirs > mine) | ((theirs == mine) & earlier)).sum(-2, dtype=jnp.int32)
+
+    def ahead(j):
+        theirs, mine = keys[..., j, None], keys[..., None, :]
+        if weights is not None:
+            theirs, mine = theirs * weights[..., None, :], mine * weights[..., j, None]
+        return (theirs > mine) | ((theirs == mine) & earlier[j])
+
+    return counted(n, ahead)
 
 
 def holders(places, wanted):
     """Who holds each of the wanted places.  places: [..., N], a permutation; wanted: [M]."""
-    index = jnp.arange(places.shape[-1], dtype=jnp.int32)[:, None]
-    return jnp.where(places[..., :, None] == jnp.asarray(wanted), index, 0).sum(-2)
+    n, wanted = places.shape[-1], jnp.asarray(wanted)
+    index = jnp.arange(n, dtype=jnp.int32)[:, None]
+    return counted(n, lambda j: jnp.where(places[..., j, None] == wanted, index[j], 0))
 
 
 def to_players(n, players, values):
     """Σ of values over the listings of each player.  players, values: [..., M] -> [..., n]."""
-    mine = players[..., :, None] == jnp.arange(n, dtype=jnp.int32)
-    return jnp.where(mine, values[..., :, None], 0).sum(-2)
+    column = jnp.arange(n, dtype=jnp.int32)
+    mine = lambda j: jnp.where(players[..., j, None] == column, values[..., j, None], 0)
+    return counted(players.shape[-1], mine)
+
+
+def counted(n, part):
+    """Σ_j of part(j) [..., j, m] over slices j that make up 0 … n−1: [..., m] int32.
+
+    In slices of 32, as XLA's CPU compiler writes out every term of a longer sum.
+    """
+    slices = (slice(start, min(start + 32, n)) for start in range(0, n, 32))
+    return sum(part(j).sum(-2, dtype=jnp.int32) for j in slices)
 
 
 def taken(x, index):

@@ -52,12 +52,18 @@ def read(state, scores):
 
 def rank(state):
     """Competition ranks [..., N] int32 by win rate: by points, 2(N − 1) times the rate."""
-    mine, theirs = state.scores.swapaxes(-1, -2), state.scores  # [whom i meets, i]
-    n = theirs.shape[-1]
-    won = 2 * (mine > theirs) + state.tie * (mine == theirs)
-    # One pass over the table: a match without a score counts more than all others together.
-    won = jnp.where(jnp.isfinite(mine) & jnp.isfinite(theirs), won, 2 * n)
-    points = jnp.where(jnp.eye(n, dtype=bool), 0, won).sum(-2, dtype=jnp.int32)
+    theirs, n = state.scores, state.scores.shape[-1]
+    mine = theirs.swapaxes(-1, -2)
+    alone = jnp.eye(n, dtype=bool)
+
+    def won(j):
+        mine_j, theirs_j = mine[..., j, :], theirs[..., j, :]  # [j, i]: what i got, and j from i
+        points = 2 * (mine_j > theirs_j) + state.tie * (mine_j == theirs_j)
+        # One pass over the table: a match without a score counts more than all others together.
+        points = jnp.where(jnp.isfinite(mine_j) & jnp.isfinite(theirs_j), points, 2 * n)
+        return jnp.where(alone[j], 0, points)
+
+    points = places.counted(n, won)
     return places.voided(places.shared(points), (points >= 2 * n).any(-1))
 
 
