@@ -41,14 +41,13 @@ def play(entries, scores, *, second_wins_ties=False):
     beat = jnp.greater if second_wins_ties else jnp.greater_equal
     lost = 1 - beat(scores[..., 0], scores[..., 1]).astype(jnp.int32)  # by the first: 0 or 1
     first = 2 * jnp.arange(m, dtype=jnp.int32)
-    through = first + lost
-    if n % 2:
-        odd = jnp.full((*batch, 1), n - 1, jnp.int32)
-        through = jnp.concatenate([odd, through], -1)
+    odd = jnp.full((*batch, n % 2), n - 1, jnp.int32)
+    order = jnp.concatenate([odd, first + lost, first + 1 - lost], -1)
     gained = jnp.pad(scores.reshape(*batch, 2 * m), [(0, 0)] * len(batch) + [(0, n % 2)])
     played = entries.count + (jnp.arange(n) < 2 * m)
-    entries = Entries(entries.player, entries.total + gained, played)
-    return entries.take(through), entries.take(first + 1 - lost)
+    entries = Entries(entries.player, entries.total + gained, played).take(order)
+    part = lambda index: Entries(*(x[..., index] for x in entries))
+    return part(slice(n - m)), part(slice(n - m, None))
 
 
 def placed(rank, losers, best, *, by_sum=False):
