@@ -32,12 +32,10 @@ class Brackets:
 def init(n, key=None, batch=()):
     """The winners' first round. Lots shuffle each round's players; without a key none does."""
     places.check_size(n)
-    player = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32), (*batch, n))
-    zeros = jnp.zeros(player.shape)
     lots = places.draw_lots(key, batch, sum(_rounds(n)))
-    rank = jnp.zeros_like(player)
-    start = Brackets(Entries(player, zeros, zeros), (), None, rank, lots, 0, n == 1)
-    return _shuffled(start)
+    rank, zeros = jnp.zeros((*batch, n), jnp.int32), jnp.zeros((*batch, n))
+    first = _order(lots[..., :n]) if n > 1 else rank  # of all players: the order is who they are
+    return Brackets(Entries(first, zeros, zeros), (), None, rank, lots, n, n == 1)
 
 
 def pairs(state):
@@ -89,9 +87,13 @@ def _shuffled(state):
     n = _size(state.playing)
     if n < 2:
         return state
-    lots = places.distinct(state.lots[..., state.drawn : state.drawn + n])
-    order = places.holders(places.shared(~lots), range(n))
+    order = _order(state.lots[..., state.drawn : state.drawn + n])
     return dataclasses.replace(state, playing=state.playing.take(order), drawn=state.drawn + n)
+
+
+def _order(lots):
+    """The permutation that sorts the lots, [..., n] int32."""
+    return places.holders(places.shared(~places.distinct(lots)), range(lots.shape[-1]))
 
 
 def _size(entries):
