@@ -35,7 +35,7 @@ def init(n, key=None, batch=()):
     lots = places.draw_lots(key, batch, sum(_rounds(n)))
     rank, zeros = jnp.zeros((*batch, n), jnp.int32), jnp.zeros((*batch, n))
     first = _order(lots[..., :n]) if n > 1 else rank  # of all players: the order is who they are
-    return Brackets(Entries(first, zeros, zeros), (), None, rank, lots, n, n == 1)
+    return Brackets(Entries(first, zeros, rank), (), None, rank, lots, n, n == 1)
 
 
 def pairs(state):

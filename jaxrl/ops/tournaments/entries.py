@@ -11,13 +11,14 @@ from jaxrl.ops.tournaments import places
 class Entries(NamedTuple):
     """Players in listed order: n of them, the same number in every group."""
 
-    player: Array  # [..., n] int32
+    player: Array  # [..., n] int32, below 2¹⁶
     total: Array  # [..., n] f32: sum of the scores so far
-    count: Array  # [..., n] f32: how many they are
+    count: Array  # [..., n] int32: how many they are
 
     def take(self, index):
-        """Those at the positions `index` [..., m]."""
-        return Entries(*(places.taken(x, index) for x in self))
+        """Those at the positions `index` [..., m]. Player and count travel as one number."""
+        both = places.taken(self.player + (self.count << 16), index)
+        return Entries(both & 0xFFFF, places.taken(self.total, index), both >> 16)
 
 
 def joined(*lists):
