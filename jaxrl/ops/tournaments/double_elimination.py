@@ -88,7 +88,7 @@ def _shuffled(state):
     if n < 2:
         return state
     order = _order(state.lots[..., state.drawn : state.drawn + n])
-    return dataclasses.replace(state, playing=state.playing.take(order), drawn=state.drawn + n)
+    return dataclasses.replace(state, playing=state.playing.shuffled(order), drawn=state.drawn + n)
 
 
 def _order(lots):

@@ -16,7 +16,14 @@ class Entries(NamedTuple):
     count: Array  # [..., n] int32: how many they are
 
     def take(self, index):
-        """Those at the positions `index` [..., m]. Player and count travel as one number."""
+        """Those at the positions `index` [..., m]."""
+        return Entries(*(places.taken(x, index) for x in self))
+
+    def shuffled(self, index):
+        """The same where counts differ anyway: player and count travel as one number.
+
+        In a bracket without byes they are constants, which XLA folds as long as they stand alone.
+        """
         both = places.taken(self.player + (self.count << 16), index)
         return Entries(both & 0xFFFF, places.taken(self.total, index), both >> 16)
 
