@@ -8,6 +8,8 @@ import collections
 
 import numpy as np
 
+from launch.benches import peers_verl
+
 EPS = 1e-6
 
 
@@ -71,15 +73,8 @@ def _arena(s):
     return _z(rewards, s.group)
 
 
-def _returns(s):
-    token = np.zeros(s.mask.shape, np.float32)
-    last = s.mask.shape[1] - 1 - np.argmax(s.mask[:, ::-1], axis=1)
-    token[np.arange(len(last)), last] = s.rewards
-    return token
-
-
 def _vtrace(s):
-    rewards, ratio = _returns(s), np.minimum(np.exp(s.log_ratio), 1)
+    rewards, ratio = peers_verl.on_last(s.rewards, s.mask), np.minimum(np.exp(s.log_ratio), 1)
     following, correction, out = np.zeros(len(rewards)), np.zeros(len(rewards)), []
     for t in reversed(range(rewards.shape[1])):
         chosen, value = s.mask[:, t], s.values[:, t]
@@ -92,7 +87,7 @@ def _vtrace(s):
 
 
 def _upgo(s):
-    rewards, ratio = _returns(s), np.minimum(np.exp(s.log_ratio), 1)
+    rewards, ratio = peers_verl.on_last(s.rewards, s.mask), np.minimum(np.exp(s.log_ratio), 1)
     best, out = np.zeros(len(rewards)), []
     for t in reversed(range(rewards.shape[1])):
         chosen, value = s.mask[:, t], s.values[:, t]

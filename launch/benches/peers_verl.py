@@ -89,7 +89,7 @@ def estimator(name, signals):
     fn = algorithms().get_adv_estimator_fn(theirs)
     tensor = lambda x: torch.from_numpy(np.array(x, np.float32))
     mask = np.ones((len(signals.rewards), 1)) if signals.mask is None else signals.mask
-    rewards = tensor(_on_last(signals.rewards, mask))
+    rewards = tensor(on_last(signals.rewards, mask))
     fields = {"response_mask": tensor(mask), **options}
     if theirs not in ("gae", "remax", "reinforce_plus_plus"):
         fields["index"] = np.asarray(signals.group)
@@ -113,7 +113,8 @@ class _Config(dict):
     __getattr__ = dict.__getitem__
 
 
-def _on_last(rewards, mask):
+def on_last(rewards, mask):
+    """Each sample's reward on its last chosen token, 0 on the others: [B, T] f32."""
     token = np.zeros(mask.shape, np.float32)
     last = mask.shape[1] - 1 - np.argmax(mask[:, ::-1] > 0, axis=1)
     token[np.arange(len(last)), last] = rewards
