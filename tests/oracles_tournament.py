@@ -182,8 +182,11 @@ def rank(topology, scores, lots=()):
         return float(scores[i][j]), float(scores[j][i])
 
     def shuffle(players):
+        """Swiss lists the players by their lots; double elimination lists the lots' places."""
         mine = [int(lots.pop(0)) for _ in players]
-        return [p for _, p in sorted(zip(mine, players, strict=True), key=lambda x: x[0])]
+        if topology == "swiss":
+            return [p for _, p in sorted(zip(mine, players, strict=True), key=lambda x: x[0])]
+        return [players[sorted(mine).index(lot)] for lot in mine]
 
     return TOPOLOGIES[topology](n, meet, shuffle), len(played)
 

@@ -3,9 +3,9 @@
     python -m launch.bench tournaments
 
 4,096 groups of N over a tensor of random scores, shuffles included on both sides. Ours and the
-peer's turns alternate; one of ours is 16 calls, as the first alone would time threads that wake up.
-The peer gets nested lists, made outside the clock, and a part of the groups: its time goes by the
-group.
+peer's turns alternate and take about as long: one of ours is 64 calls, as the first few would time
+threads that wake up. The peer gets nested lists, made outside the clock, and a part of the groups:
+its time goes by the group.
 """
 
 import functools
@@ -18,7 +18,7 @@ from launch.benches import peers_python_tournaments, tables
 
 GROUPS = 4_096
 SIZES = (4, 8, 16, 32, 64)
-CALLS = 16
+CALLS = 64
 PEER_GROUPS = {4: 4_096, 8: 2_048, 16: 1_024, 32: 256, 64: 64}
 
 

@@ -88,12 +88,12 @@ def _shuffled(state):
     if n < 2:
         return state
     order = _order(state.lots[..., state.drawn : state.drawn + n])
-    return dataclasses.replace(state, playing=state.playing.shuffled(order), drawn=state.drawn + n)
+    return dataclasses.replace(state, playing=state.playing.take(order), drawn=state.drawn + n)
 
 
 def _order(lots):
-    """The permutation that sorts the lots, [..., n] int32."""
-    return places.holders(places.shared(~places.distinct(lots)), range(lots.shape[-1]))
+    """The place of each lot, [..., n] int32: as random a permutation as the sorting one."""
+    return places.shared(~places.distinct(lots))
 
 
 def _size(entries):

@@ -13,19 +13,20 @@ class Entries(NamedTuple):
 
     player: Array  # [..., n] int32, below 2¹⁶
     total: Array  # [..., n] f32: sum of the scores so far
-    count: Array  # [..., n] int32: how many they are
+    count: Array  # [..., n] int32: how many they are; [..., 1] where all have as many
 
     def take(self, index):
-        """Those at the positions `index` [..., m]."""
-        return Entries(*(places.taken(x, index) for x in self))
-
-    def shuffled(self, index):
-        """The same where counts differ anyway: player and count travel as one number.
-
-        In a bracket without byes they are constants, which XLA folds as long as they stand alone.
-        """
+        """Those at the positions `index` [..., m]. Player and count travel as one number."""
+        total = places.taken(self.total, index)
+        if self.count.shape[-1] == 1:
+            return Entries(places.taken(self.player, index), total, self.count)
         both = places.taken(self.player + (self.count << 16), index)
-        return Entries(both & 0xFFFF, places.taken(self.total, index), both >> 16)
+        return Entries(both & 0xFFFF, total, both >> 16)
+
+    def part(self, start, stop):
+        """Those from the position `start` to the one before `stop`."""
+        count = self.count if self.count.shape[-1] == 1 else self.count[..., start:stop]
+        return Entries(self.player[..., start:stop], self.total[..., start:stop], count)
 
 
 def joined(*lists):
@@ -52,10 +53,9 @@ def play(entries, scores, *, second_wins_ties=False):
     odd = jnp.full((*batch, n % 2), n - 1, jnp.int32)
     order = jnp.concatenate([odd, first + lost, first + 1 - lost], -1)
     gained = jnp.pad(scores.reshape(*batch, 2 * m), [(0, 0)] * len(batch) + [(0, n % 2)])
-    played = entries.count + (jnp.arange(n) < 2 * m)
+    played = entries.count + (jnp.arange(n) < 2 * m if n % 2 else 1)
     entries = Entries(entries.player, entries.total + gained, played).take(order)
-    part = lambda index: Entries(*(x[..., index] for x in entries))
-    return part(slice(n - m)), part(slice(n - m, None))
+    return entries.part(0, n - m), entries.part(n - m, n)
 
 
 def placed(rank, losers, best, *, by_sum=False):
@@ -63,7 +63,8 @@ def placed(rank, losers, best, *, by_sum=False):
 
     Ties stand in listed order. A total that is not finite is placed below 0.
     """
-    inside = places.split(losers.total, None if by_sum else losers.count)
+    same = by_sum or losers.count.shape[-1] == 1  # then sums stand as means do
+    inside = places.split(losers.total, None if same else losers.count)
     n = rank.shape[-1]
     place = jnp.where(jnp.isfinite(losers.total), best + inside, -n)
     return rank + places.to_players(n, losers.player, place)

@@ -33,7 +33,7 @@ def init(n, key=None, batch=(), *, printed=False):
     """Nobody seeded. Nothing here is random: the key is idle."""
     places.check_size(n)
     player = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32), (*batch, n))
-    alive = Entries(player, jnp.zeros(player.shape), jnp.ones_like(player))
+    alive = Entries(player, jnp.zeros(player.shape), jnp.ones_like(player[..., :1]))
     return Bracket(alive, jnp.zeros_like(player), n == 1, printed)
 
 
