@@ -131,14 +131,14 @@ def stop_signals():
 
 def checksums(tree):
     """{path: sum of the leaf's bits as unsigned words, mod 2³²}: the same on every mesh."""
-    sums = {path: _sum_words(leaf) for path, leaf in _flat(tree).items()}
+    sums = _sum_words(_flat(tree))
     return {path: int(value) for path, value in jax.device_get(sums).items()}
 
 
-@jax.jit  # an edge of its own: eagerly, the bits of every leaf would be copied first
-def _sum_words(x):
-    words = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
-    return words.astype(jnp.uint32).sum(dtype=jnp.uint32)
+@jax.jit  # one program: one a leaf, in flight together, can wait for each other on many CPU devices
+def _sum_words(leaves):
+    bits = lambda x: jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
+    return jax.tree.map(lambda x: bits(x).astype(jnp.uint32).sum(dtype=jnp.uint32), leaves)
 
 
 def _manager(run_dir, *, keep=None):
