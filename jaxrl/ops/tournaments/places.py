@@ -4,8 +4,12 @@ Players stand on the last axis, groups on any leading axes. Nothing is sorted: a
 those ahead, N² comparisons in full vectors, which at N ≤ 64 beats XLA's sort many times.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
+
+MURMUR = ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1))  # shift, then factor
 
 
 def shared(keys):
@@ -70,9 +74,9 @@ def met(scores, pairs):
 def draw_lots(key, batch, n):
     """Random uint32 lots [*batch, n], or, without a key, zeros: those leave a list in its order.
 
-    The key draws one word a group; a Weyl sequence from it, mixed by MurmurHash3's finaliser, gives
-    the group's lots (as SplitMix does: Steele, Lea and Flood, 2014). Lots by the key alone would
-    cost more than the tournament.
+    The key draws one word; a Weyl sequence from it, mixed by MurmurHash3's finaliser, gives every
+    lot (as SplitMix does: Steele, Lea and Flood, 2014). Lots by the key alone would cost more than
+    the tournament.
     """
     if key is None:
         return jnp.zeros((*batch, n), jnp.uint32)
@@ -80,11 +84,11 @@ def draw_lots(key, batch, n):
     raw = hasattr(key, "dtype") and key.dtype == jnp.uint32 and key.shape == (2,)
     if not (raw or (typed and key.shape == ())):
         raise ValueError(f"key={key!r}: give one key, as jax.random.key(0), or None: no shuffles")
-    steps = jnp.arange(n, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
-    x = jax.random.bits(key, (*batch, 1)) + steps
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)
+    number = jnp.arange(math.prod(batch) * n, dtype=jnp.uint32).reshape(*batch, n)
+    start = jax.random.bits(key) + number * jnp.uint32(0x9E3779B9)
+    mix = lambda x, by: ((x ^ (x >> by[0])) * by[1], None)
+    # A loop, or XLA's CPU compiler mixes a lot anew in each comparison with it.
+    return jax.lax.scan(mix, start, jnp.array(MURMUR, jnp.uint32))[0]
 
 
 def distinct(lots, drop=0):
