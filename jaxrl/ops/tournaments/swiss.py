@@ -95,11 +95,14 @@ def _paired(state):
         return dataclasses.replace(state, matches=jnp.zeros((*batch, 0, 2), jnp.int32))
     lot = places.distinct(state.lots[..., len(state.opponents), :], drop=6)
     place = places.shared(~(((63 - state.points).astype(jnp.uint32) << 26) | lot))
+    player = places.holders(place, range(n))
+    if not state.opponents:  # nobody has met: each plays the next one
+        matches = player[..., : n - n % 2].reshape(*batch, n // 2, 2)
+        return dataclasses.replace(state, matches=matches)
     words = -(-n // WORD)
     known = jnp.zeros((*batch, n, words), jnp.uint32)
     for opponent in state.opponents:
         known |= _bit(places.taken(place, opponent), words)
-    player = places.holders(place, range(n))
 
     def pair(free, _):
         first = _lowest(free)
