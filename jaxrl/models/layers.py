@@ -1,17 +1,30 @@
 """What every model here is made of: the linear map and the norm."""
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 
+class Adapted(NamedTuple):
+    """A frozen matrix and a trained change of low rank, w + a b. May stand where a matrix does."""
+
+    w: jax.Array  # [in.., out..]
+    a: jax.Array  # [in.., r]
+    b: jax.Array  # [r, out..]
+
+
 def linear(x, w, axes=1):
     """Σ over the last `axes` axes of x and the first of w. The product runs in x's type.
 
-    x: [.., in]; w: [in, out], either side of one or several axes, any float. The gradient of w is
-    summed in f32 if w is f32: master weights go in, and activations decide the precision.
+    x: [.., in]; w: [in, out], either side of one or several axes, any float, or Adapted. The
+    gradient of w is summed in f32 if w is f32: master weights go in, and activations decide the
+    precision.
     """
+    if isinstance(w, Adapted):
+        change = linear(linear(x, w.a, axes), w.b)
+        return linear(x, jax.lax.stop_gradient(w.w), axes) + change
     fan_in, out = math.prod(w.shape[:axes]), w.shape[axes:]
     lead = x.shape[: x.ndim - axes]
     y = _product(x.reshape(*lead, fan_in), w.reshape(fan_in, math.prod(out)))

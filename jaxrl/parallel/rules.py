@@ -21,6 +21,7 @@ TRAIN = {  # None = replicated; an unknown name is a KeyError
     "kv_heads": "tensor",
     "head_dim": None,
     "mlp": "tensor",
+    "rank": None,  # of an adapter
 }
 SAMPLE = TRAIN | {"embed": None}  # decoding gathers no weights: replicate what training shards
 

@@ -18,7 +18,6 @@ from jaxrl.algos import objectives
 from jaxrl.models import decoder, spec
 from jaxrl.parallel import mesh, rules
 from jaxrl.records import Rows
-from jaxrl.sampling import cache as caches
 from jaxrl.training import optimizer, step
 from launch.benches import collectives, tables
 
