@@ -86,7 +86,9 @@ def forward(params, tokens, position, lo, hi, c, *, dtype=jnp.float32, remat="no
 
 def blocks(params, tokens, position, attend, cache, c, *, dtype=jnp.float32, remat="none"):
     """All layers without the last norm. attend(q, k, v, a layer's cache) -> (y, what to keep)."""
-    x_BTD = _at_block_edge(params["embed"][tokens].astype(dtype))
+    # Whole rows of the table, or looking them up gathers the batch in their place.
+    table_VD = mesh.constrain(params["embed"], rules.TRAIN, "vocab", "act_embed")
+    x_BTD = _at_block_edge(table_VD[tokens].astype(dtype))
     angles = rotary.angles(position, c)
     layer = lambda x, p_cache: block(p_cache[0], x, angles, attend, p_cache[1], c)
     return jax.lax.scan(REMAT[remat](layer), x_BTD, (params["layers"], cache))
