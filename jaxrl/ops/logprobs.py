@@ -8,6 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 
 def scored(hidden_NWD, tokens, slot, parent):
@@ -24,7 +25,7 @@ def scored(hidden_NWD, tokens, slot, parent):
     return hidden_NMD.reshape(-1, hidden_NWD.shape[-1]), target_NM.reshape(-1)
 
 
-def token_logprobs(hidden_XD, head_VD, target_X, *, temperature=1.0, chunk=512):
+def token_logprobs(hidden_XD, head_VD, target_X, *, temperature=1.0, chunk=512, split=None):
     """Log-prob of each target token and entropy of the distribution it was drawn from.
 
         p = softmax(W h / τ),   logp = log p_target,   H = −Σ_v p_v log p_v
@@ -35,9 +36,17 @@ def token_logprobs(hidden_XD, head_VD, target_X, *, temperature=1.0, chunk=512):
         ∂logp/∂z_v = 1[v = target] − p_v,   ∂H/∂z_v = −p_v (log p_v + H),   z = W h / τ
 
     hidden_XD, head_VD: any float; the products run in their type, all else in f32.
-    target_X: int32.  returns: logp_X, entropy_X, f32.
+    target_X: int32; split: the mesh axes of X, along which each device then takes chunks of its own
+    tokens and the gradients of the head meet once, not a chunk.  returns: logp_X, entropy_X, f32.
     """
-    return _logprobs(hidden_XD, head_VD, target_X, temperature, chunk)
+    score = lambda hidden, head, target: _logprobs(hidden, head, target, temperature, chunk)
+    mesh = jax.sharding.get_abstract_mesh()
+    if split is None or mesh.empty or mesh.size == 1:
+        return score(hidden_XD, head_VD, target_X)
+    rows, places = PartitionSpec(split), {"axis_names": set(split), "check_vma": False}
+    return jax.shard_map(
+        score, in_specs=(rows, PartitionSpec(), rows), out_specs=(rows, rows), **places
+    )(hidden_XD, head_VD, target_X)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))

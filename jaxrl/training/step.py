@@ -8,6 +8,7 @@ import optax
 
 from jaxrl.models import decoder, heads
 from jaxrl.ops import logprobs
+from jaxrl.parallel import rules
 
 
 def log_probs(params, rows, model, *, temperature=1.0, dtype=jnp.float32, remat="none"):
@@ -17,7 +18,11 @@ def log_probs(params, rows, model, *, temperature=1.0, dtype=jnp.float32, remat=
     )
     hidden_XD, target_X = logprobs.scored(hidden_NWD, rows.tokens, rows.slot, rows.parent)
     pair = logprobs.token_logprobs(
-        hidden_XD, decoder.head(params), target_X, temperature=temperature
+        hidden_XD,
+        decoder.head(params),
+        target_X,
+        temperature=temperature,
+        split=rules.TRAIN["batch"],
     )
     return jax.tree.map(lambda x: x.reshape(rows.slot.shape), pair)
 
