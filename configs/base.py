@@ -195,7 +195,14 @@ def _common():
                     "remat": "none",  # what the backward pass recomputes: none, dots, block
                 }
             ),
-            "mesh": ConfigDict({"data": -1, "fsdp": 1, "tensor": 1}),  # -1 = the rest
+            "mesh": ConfigDict(
+                {  # devices by axis; -1 = the rest
+                    "data": -1,  # rows
+                    "fsdp": 1,  # rows, and weights by their width
+                    "context": 1,  # columns of a row: long contexts
+                    "tensor": 1,  # heads, feed-forward units and vocabulary
+                }
+            ),
             "optimizer": ConfigDict(
                 {
                     "lr": 1e-6,

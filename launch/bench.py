@@ -3,7 +3,8 @@
     python -m launch.bench NAME [--json=FILE] [--peer=PEER] [--csv=FILE] [--plot=FILE]
 
 Each case is printed as soon as it is measured, the table of all at the end.
-NAME: sampler, train_step, logprobs, estimators, tournaments or judge_noise. The JSON is a list of
+NAME: sampler, train_step, logprobs, estimators, tournaments, judge_noise, long_context or scaling.
+The JSON is a list of
 rows with case, value and unit, and where they apply peer, peer_value, ratio (value / peer_value),
 floor and percent_of_floor.
 """
@@ -21,11 +22,15 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "estimators": "launch.benches.estimators",
     "tournaments": "launch.benches.tournaments",
     "judge_noise": "launch.benches.judge_noise",
+    "long_context": "launch.benches.long_context",
+    "scaling": "launch.benches.scaling",
 }
+
+FILES = {"judge_noise": {"csv", "plot"}, "long_context": {"plot"}, "scaling": {"plot"}}
 
 JSON = flags.DEFINE_string("json", None, "also write the rows to this file")
 CSV = flags.DEFINE_string("csv", None, "judge_noise: all figures with their intervals")
-PLOT = flags.DEFINE_string("plot", None, "judge_noise: the figures, drawn; .png or .pdf")
+PLOT = flags.DEFINE_string("plot", None, "the figures, drawn; .png or .pdf")
 PEER = flags.DEFINE_string("peer", None, "the library to compare with; each bench names its own")
 
 
@@ -34,9 +39,10 @@ def main(argv):
     if len(argv) != 2 or argv[1] not in BENCHES:
         given = " ".join(argv[1:]) or "nothing"
         raise app.UsageError(f"bench={given}: give one of {', '.join(BENCHES)}")
-    files = {"csv_file": CSV.value, "plot_file": PLOT.value} if argv[1] == "judge_noise" else {}
-    if not files and (CSV.value or PLOT.value):
-        raise app.UsageError(f"--csv and --plot belong to judge_noise: leave them out of {argv[1]}")
+    files = {flag: value for flag, value in (("csv", CSV.value), ("plot", PLOT.value)) if value}
+    if wrong := sorted(files.keys() - FILES.get(argv[1], set())):
+        raise app.UsageError(f"--{wrong[0]} is not for {argv[1]}: leave it out")
+    files = {f"{flag}_file": value for flag, value in files.items()}
     rows = tables.announced(importlib.import_module(BENCHES[argv[1]]).run(PEER.value, **files))
     tables.show(f"{argv[1]}, peer {PEER.value}" if PEER.value else argv[1], rows)
     if JSON.value:

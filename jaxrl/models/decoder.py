@@ -15,7 +15,7 @@ from jaxrl.models.spec import Spec, stack
 from jaxrl.ops import attention
 from jaxrl.parallel import mesh, rules
 
-SPLIT = rules.TRAIN["batch"], rules.TRAIN["heads"]  # of attention, for kernels under a mesh
+SPLIT = tuple(rules.TRAIN[x] for x in ("batch", "heads", "time"))  # of attention, under a mesh
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.ops import attention_kernels as kernels
+from jaxrl.ops import blockwise_attention as blockwise
+from jaxrl.ops.blockwise_attention import NEG
 
-NEG = -1e30
 DENSE = 2048  # columns up to which a row's scores are kept whole; beyond, they are recomputed
 CHUNK = 64
 
@@ -36,9 +37,11 @@ def forest(q_NWHd, k_NWKd, v_NWKd, tree, *, split=None):
     """softmax(q·kᵀ / √d + mask)·v with grouped heads (arXiv:2305.13245); scores and softmax in f32.
 
     q: [N, W, H, d]; k, v: [N, W, K, d], H a multiple of K; tree: Forest of [N, W]; split: the mesh
-    axes of rows and of heads, without which a mesh is left to the xla path.
+    axes of rows, of heads and of columns, without which a mesh is left to the xla path.
     Returns q's shape. Queries that see nothing (padding) return finite junk.
     """
+    if split and kernels.ways(split)[2] > 1:
+        return blockwise.ring(q_NWHd, k_NWKd, v_NWKd, tree, split=split)
     where = {"capability": kernels.capability(), "ways": kernels.ways(split)}
     path = kernels.choose(jax.default_backend(), q_NWHd, k_NWKd, **where)
     if path == "xla":
@@ -55,11 +58,11 @@ def whole_mask(tree):
 
 def _xla(q_NWHd, k_NWKd, v_NWKd, tree):
     N, W, H, d = q_NWHd.shape
+    if W > DENSE:
+        return blockwise.forest(q_NWHd, k_NWKd, v_NWKd, tree)
     K = k_NWKd.shape[2]
     q = (q_NWHd * d**-0.5).reshape(N, W, K, H // K, d).transpose(0, 2, 3, 1, 4)
-    k, v = k_NWKd.transpose(0, 2, 1, 3), v_NWKd.transpose(0, 2, 1, 3)
-    attend = _dense if W <= DENSE else _chunked
-    y_NKGWd = attend(q, k, v, tree)
+    y_NKGWd = _dense(q, k_NWKd.transpose(0, 2, 1, 3), v_NWKd.transpose(0, 2, 1, 3), tree)
     return y_NKGWd.transpose(0, 3, 1, 2, 4).reshape(q_NWHd.shape)
 
 
@@ -74,48 +77,3 @@ def _dense(q, k, v, tree):
         w = jax.nn.softmax(jnp.where(mask, s.astype(jnp.float32), NEG)).astype(v.dtype)
         parts.append(jnp.einsum("nkgqs,nksd->nkgqd", w, v[..., :stop, :]))
     return jnp.concatenate(parts, 3)
-
-
-def _chunked(q, k, v, tree):
-    """Memory linear in W: an online softmax over key chunks (arXiv:2205.14135), recomputed."""
-    W, size = q.shape[3], 8 * CHUNK
-    pad = -W % size
-    grow = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, pad), (0, 0)])
-    q, k, v = grow(q), grow(k), grow(v)
-    tree = jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (0, pad))), tree)
-    take = lambda x, i, axis: jax.lax.dynamic_slice_in_dim(x, i * size, size, axis)
-
-    @jax.checkpoint
-    def query_chunk(i):
-        q_i, lo_q = take(q, i, 3), take(tree.lo, i, 1)
-
-        def key_chunk(carry, j):
-            return jax.lax.cond(j <= i, lambda c: fold(c, j), lambda c: c, carry), None
-
-        def fold(carry, j):
-            y, top, total = carry
-            part = Forest(take(tree.lo, j, 1), take(tree.hi, j, 1))
-            s = jnp.einsum("nkgqd,nksd->nkgqs", q_i, take(k, j, 2)).astype(jnp.float32)
-            s = jnp.where(_chunk_mask(part, lo_q, i - j)[:, None, None], s, NEG)
-            new = jnp.maximum(top, s.max(-1))
-            w, shrink = jnp.exp(s - new[..., None]), jnp.exp(top - new)
-            y_j = jnp.einsum("nkgqs,nksd->nkgqd", w.astype(v.dtype), take(v, j, 2))
-            return y * shrink[..., None] + y_j, new, total * shrink + w.sum(-1)
-
-        zero = jnp.zeros(q_i.shape, jnp.float32)
-        start = zero, jnp.full(q_i.shape[:-1], NEG), zero[..., 0]
-        (y, _, total), _ = jax.lax.scan(key_chunk, start, jnp.arange(k.shape[2] // size))
-        return (y / total[..., None]).astype(q.dtype)
-
-    y_cNKGqd = jax.lax.map(query_chunk, jnp.arange(q.shape[3] // size))
-    y = jnp.moveaxis(y_cNKGqd, 0, 3).reshape(*q.shape)
-    return y[..., :W, :]
-
-
-def _chunk_mask(keys, lo_q, ahead):
-    """`visible` for two equal chunks, the queries' `ahead` chunks after the keys'."""
-    size = lo_q.shape[1]
-    column = jnp.arange(size)
-    causal = column[None, :] <= column[:, None] + ahead * size
-    lo_q = lo_q[:, :, None]
-    return causal & (keys.lo[:, None] <= lo_q) & (lo_q < keys.hi[:, None])

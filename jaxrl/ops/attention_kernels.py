@@ -18,7 +18,7 @@ LANES = 128  # a row of splash is a multiple of this
 BLOCKS = (512, 256, LANES)
 
 
-def choose(platform, q, k, *, capability=None, ways=(1, 1)):
+def choose(platform, q, k, *, capability=None, ways=(1, 1, 1)):
     """The path that these shapes take: "splash", "cudnn" or "xla".
 
     platform: as jax.default_backend() says. q: [N, W, H, d], k: [N, W, K, d], arrays or their
@@ -45,13 +45,13 @@ def capability():
 
 
 def ways(split):
-    """Over how many devices the mesh in use splits (rows, heads); None where nobody said.
+    """Over how many devices the mesh in use splits (rows, heads, columns); None: nobody said.
 
-    split: the mesh axes of rows and of heads, each a name, a tuple of names or None; None = unsaid.
+    split: the mesh axes of each, a name, a tuple of names or None; None = unsaid.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
-        return 1, 1
+        return 1, 1, 1
     names = lambda axes: () if axes is None else (axes,) if isinstance(axes, str) else axes
     return split and tuple(math.prod(mesh.shape[n] for n in names(axes)) for axes in split)
 
@@ -60,7 +60,7 @@ def on_each_device(attend, split):
     """attend(q, k, v, lo, hi) on each device's own rows and heads: kernels do not partition."""
     if jax.sharding.get_abstract_mesh().size <= 1:
         return attend
-    rows, heads = split
+    rows, heads, _ = split  # columns are whole here
     four, two = PartitionSpec(rows, None, heads, None), PartitionSpec(rows, None)
     places = {"in_specs": (four, four, four, two, two), "out_specs": four}
     return jax.shard_map(attend, check_vma=False, **places)  # a kernel's output states no axes

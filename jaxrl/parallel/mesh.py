@@ -12,10 +12,14 @@ from jax.sharding import AxisType
 from jaxrl.parallel import rules as tables
 
 
-def make(data=1, fsdp=1, tensor=1, devices=None):
-    """A mesh (data, fsdp, tensor) over all devices, or over those given; -1 = the rest of them."""
+def make(data=1, fsdp=1, context=1, tensor=1, devices=None):
+    """A mesh (data, fsdp, context, tensor) over all devices or those given; -1 = the rest of them.
+
+    Neighbours on an axis further to the right are closer, as devices are numbered.
+    """
     devices = list(jax.devices() if devices is None else devices)
-    sizes = _resolve({"data": data, "fsdp": fsdp, "tensor": tensor}, len(devices))
+    asked = {"data": data, "fsdp": fsdp, "context": context, "tensor": tensor}
+    sizes = _resolve(asked, len(devices))
     types = (AxisType.Auto,) * len(sizes)  # jax's own default is Explicit
     return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=types, devices=devices)
 
@@ -32,6 +36,15 @@ def check(mesh, c, *, rows, rules=tables.TRAIN):
     _divides(mesh, rules, "mlp", "model.F (feed-forward width)", c.F)
     for key, number in rows.items():
         _divides(mesh, rules, "batch", key, number)
+
+
+def columns(mesh, key, given, least):
+    """The length of a row that splits over the mesh: as given, else `least`, rounded up."""
+    if given:
+        _divides(mesh, tables.TRAIN, "time", key, given)
+        return given
+    ways = math.prod(mesh.shape[name] for name in tables.names(tables.TRAIN["time"]))
+    return -(-least // ways) * ways
 
 
 def constrain(x, rules, *axes):

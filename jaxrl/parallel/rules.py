@@ -7,12 +7,12 @@ parameter is declared (`models/spec.py`).
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-MESH_AXES = ("data", "fsdp", "tensor")
+MESH_AXES = ("data", "fsdp", "context", "tensor")
 
 TRAIN = {  # None = replicated; an unknown name is a KeyError
     "batch": ("data", "fsdp"),
-    "time": None,
-    "context": None,  # keys of attention: the row that a split over sequence length changes
+    "time": "context",  # columns of a row; attention passes keys round that axis
+    "tokens": ("data", "fsdp", "context"),  # scored tokens, rows and columns in one list
     "act_embed": None,
     "vocab": "tensor",
     "embed": "fsdp",

@@ -14,6 +14,7 @@ import jax
 from jaxrl.algos import preferences
 from jaxrl.data import sources
 from jaxrl.models import decoder, heads
+from jaxrl.parallel import mesh
 from jaxrl.recipes import sft
 from jaxrl.report import page
 from jaxrl.training import metrics, pairs, setup, step
@@ -68,15 +69,16 @@ def plan(c):
     reward = loss.name in preferences.REWARD_MODELS
     specs = heads.reward_specs if reward else decoder.specs
     base = setup.open_base(c, {"learner.micro": c.learner.micro}, c.steps, specs=specs)
-    width = _width(c, base.model.context)
+    width = _width(c, base)
     sets = [_load(c, base, key, loss) for key in ("path", "eval_path")]
     rows = -(-c.data.batch // c.learner.micro) * c.learner.micro
-    return Plan(base, loss, *sets, width, c.learner.scored or width, rows, c.learner.micro)
+    scored = mesh.columns(base.mesh, "learner.scored", c.learner.scored, width)
+    return Plan(base, loss, *sets, width, scored, rows, c.learner.micro)
 
 
-def _width(c, context):
+def _width(c, base):
     """Columns of a row: room for one prompt with two responses at the least."""
-    longest = c.data.max_length
+    longest, context = c.data.max_length, base.model.context
     if not 2 <= longest <= context:
         raise ValueError(f"data.max_length={longest}: give 2 to {context}, the model's context")
     for key in ("width", "scored"):
@@ -85,7 +87,7 @@ def _width(c, context):
                 f"learner.{key}={c.learner[key]} may be too short for two responses of "
                 f"data.max_length={longest}: give {2 * longest} or more, or zero it"
             )
-    return c.learner.width or 2 * longest
+    return mesh.columns(base.mesh, "learner.width", c.learner.width, 2 * longest)
 
 
 def _load(c, base, key, loss):

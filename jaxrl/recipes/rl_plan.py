@@ -8,6 +8,7 @@ from jaxrl.chat import templates
 from jaxrl.envs import table
 from jaxrl.envs.base import Env, choose
 from jaxrl.ops import distributions
+from jaxrl.parallel import mesh
 from jaxrl.sampling import sampler
 from jaxrl.sampling.decode import SampleConfig
 from jaxrl.training import setup
@@ -42,7 +43,6 @@ def plan(c):
         raise ValueError("rollout.temperature=0.0: equal samples teach nothing; give more than 0")
     objective = objectives.ObjectiveConfig(**c.loss)
     objectives.check(objective, c.learner.old_logp)
-    learner = _learner(c)
     params = c.env.params.to_dict()
     different = c.eval.params.to_dict()
     env = table.build(c.env.name, params)
@@ -50,6 +50,9 @@ def plan(c):
     rows = {"learner.micro": c.learner.micro, "rollout.prompts": c.rollout.prompts}
     rows |= {"eval.prompts": c.eval.prompts} if held_out else {}
     base = setup.open_base(c, rows, c.steps * c.learner.epochs)
+    learner = _learner(c, base.mesh)
+    for bucket in c.rollout.buckets:
+        mesh.columns(base.mesh, "rollout.buckets", bucket, bucket)
     sampler.check_lengths(base.model, tuple(sorted(c.rollout.buckets)), c.rollout.max_new)
     for one in (env, held_out) if held_out else (env,):
         _check_prompts(one, base.tokenizer, c)
@@ -81,7 +84,7 @@ def _check_numbers(c):
         raise ValueError(f"seed={c.seed}: give a number in [0, 2³²)")
 
 
-def _learner(c):
+def _learner(c, where):
     group = c.rollout.group * c.rollout.max_new
     rows = -(-c.rollout.prompts // c.learner.micro) * c.learner.micro
     width, scored = max(c.rollout.buckets) + group, group
@@ -95,8 +98,8 @@ def _learner(c):
                 "zero it, or lower rollout.group, rollout.max_new or the last of rollout.buckets"
             )
     return LearnerConfig(
-        width=c.learner.width or width,
-        scored=c.learner.scored or scored,
+        width=mesh.columns(where, "learner.width", c.learner.width, width),
+        scored=mesh.columns(where, "learner.scored", c.learner.scored, scored),
         rows=rows,
         micro=c.learner.micro,
         epochs=c.learner.epochs,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from jaxrl.algos import objectives
 from jaxrl.data import sources
+from jaxrl.parallel import mesh
 from jaxrl.report import page
 from jaxrl.training import examples, metrics, setup, step
 from jaxrl.training.session import Session
@@ -72,12 +73,14 @@ def plan(c):
         if value < 1:
             raise ValueError(f"{key}={value}: give at least 1")
     base = setup.open_base(c, {"learner.micro": c.learner.micro}, c.steps)
-    longest, width = c.data.max_length, c.learner.width or c.data.max_length
+    longest = c.data.max_length
+    width = mesh.columns(base.mesh, "learner.width", c.learner.width, longest)
     limits = {"the model's context": base.model.context, "learner.width": width}
     for what, limit in limits.items():
         if not 2 <= longest <= limit:
             raise ValueError(f"data.max_length={longest}: give 2 to {limit}, {what}")
-    scored, sets = c.learner.scored or width, []
+    scored = mesh.columns(base.mesh, "learner.scored", c.learner.scored, width)
+    sets = []
     for key in ("path", "eval_path"):
         sets.append(_load(c, base, key, scored) if c.data[key] or key == "path" else None)
     rows = -(-c.data.batch // c.learner.micro) * c.learner.micro

@@ -51,8 +51,8 @@ class Base:
         return jax.tree.map(lambda x: x.sharding, self.abstract_state())
 
     def place_rows(self, x, axis=0):
-        """A host array whose `axis` is the batch, on the devices of the mesh."""
-        names = [None] * axis + ["batch"] + [None] * (x.ndim - axis - 1)
+        """A host array on the mesh: `axis` is the batch, and what follows it are columns."""
+        names = [None] * axis + ["batch"] + ["time"] * (x.ndim - axis - 1)
         return jax.device_put(x, NamedSharding(self.mesh, rules.spec(rules.TRAIN, *names)))
 
     def place_micro(self, rows, micro):

@@ -22,7 +22,7 @@ def log_probs(params, rows, model, *, temperature=1.0, dtype=jnp.float32, remat=
         decoder.head(params),
         target_X,
         temperature=temperature,
-        split=rules.TRAIN["batch"],
+        split=rules.TRAIN["tokens"],
     )
     return jax.tree.map(lambda x: x.reshape(rows.slot.shape), pair)
 

@@ -1,8 +1,8 @@
 """What a compiled program sends between devices, read from its text.
 
-Counted a device and a run, by kind, for rings: a group of g devices gathers (g − 1)/g of the result
-from its neighbours, scatters as much of the operand, and reduces to all by doing both. A loop counts
-as often as it runs where the compiler knows that, else once.
+Counted a device and a run, by kind, for rings: a group of g devices gathers (g − 1)/g of the
+result from its neighbours, scatters as much of the operand, and reduces to all by doing both. A
+loop counts as often as it runs where the compiler knows that, else once.
 """
 
 import collections

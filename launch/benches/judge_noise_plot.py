@@ -4,7 +4,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-INK, GRID = "#3b4350", "#e3e6ea"
+from launch.benches.style import INK, STYLE
+
 LINES = {  # scheme -> label, colour, line style; what one sees first is the adopted topology
     "round_robin": ("round-robin", "#1d4f91", "-"),
     "single_elimination": ("seeded single elim.", "#c2571a", "-"),
@@ -24,23 +25,6 @@ TITLES = {
     "independent": "Every score errs on its own",
     "shared": "Half of the error is the call's",
     "coarse": "Independent, and whole units only",
-}
-STYLE = {
-    "axes.edgecolor": GRID,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.labelcolor": INK,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.size": 9,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
 }
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.ops import attention
+from jaxrl.ops import attention, blockwise_attention
 
 # Two trees, the first of three levels, then padding: depth-first columns of one row.
 LO = [0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 0, 0]
@@ -39,7 +39,8 @@ def oracle(q, k, v, tree):
 @pytest.fixture(params=["dense", "chunked"])
 def path(request, monkeypatch):
     """Both ways to compute it, in chunks so small that the rows span several."""
-    monkeypatch.setattr(attention, "CHUNK", 5 if request.param == "dense" else 1)
+    monkeypatch.setattr(attention, "CHUNK", 5)
+    monkeypatch.setattr(blockwise_attention, "CHUNK", 8)
     monkeypatch.setattr(attention, "DENSE", 2048 if request.param == "dense" else 0)
 
 
@@ -59,9 +60,10 @@ def weighted_sum(q, k, v):
 def test_dense_and_chunked_have_equal_gradients(monkeypatch):
     """An online softmax with a slip in its rescaling can agree in value on easy rows alone."""
     found = []
-    for dense, chunk in ((2048, 128), (2048, 5), (0, 1)):
+    for dense, chunk in ((2048, 128), (2048, 5), (0, 8)):
         monkeypatch.setattr(attention, "DENSE", dense)
         monkeypatch.setattr(attention, "CHUNK", chunk)
+        monkeypatch.setattr(blockwise_attention, "CHUNK", chunk)
         found.append(jax.jit(jax.value_and_grad(weighted_sum, (0, 1, 2)))(*draw()))
     for other in found[1:]:
         for got, want in zip(jax.tree.leaves(other), jax.tree.leaves(found[0]), strict=True):

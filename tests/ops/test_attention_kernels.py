@@ -119,10 +119,10 @@ def test_choose_by_mesh():
 
 
 def test_ways_reads_the_mesh_in_use():
-    assert attention_kernels.ways(None) == (1, 1)
+    assert attention_kernels.ways(None) == (1, 1, 1)
     with jax.set_mesh(mesh.make(data=2, fsdp=2, tensor=2)):
-        assert attention_kernels.ways(decoder.SPLIT) == (4, 2)
-        assert attention_kernels.ways((None, "tensor")) == (1, 2)
+        assert attention_kernels.ways(decoder.SPLIT) == (4, 2, 1)
+        assert attention_kernels.ways((None, "tensor", None)) == (1, 2, 1)
         assert attention_kernels.ways(None) is None
 
 

@@ -18,7 +18,7 @@ CONFIG = decoder.Config(V=64, D=16, L=2, H=4, K=2, N=4, F=32)
 
 def test_the_rest_of_the_devices_goes_to_the_axis_that_asks():
     mesh = meshes.make(data=-1, fsdp=2, tensor=2)
-    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "context": 1, "tensor": 2}
     assert mesh.axis_names == rules.MESH_AXES
     assert set(mesh.axis_types) == {AxisType.Auto}
 
@@ -64,6 +64,14 @@ def test_a_mesh_that_does_not_divide_the_batch_names_the_setting():
     meshes.check(mesh, CONFIG, rows={"rollout.prompts": 16})
     with pytest.raises(ValueError, match=r"mesh.data=4 × mesh.fsdp=2.*rollout.prompts=12"):
         meshes.check(mesh, CONFIG, rows={"rollout.prompts": 12})
+
+
+def test_a_row_splits_evenly_over_the_context_axis():
+    mesh = meshes.make(context=4, data=2)
+    assert meshes.columns(mesh, "learner.width", 0, 129) == 132  # nobody asked: rounded up
+    assert meshes.columns(mesh, "learner.width", 128, 100) == 128
+    with pytest.raises(ValueError, match=r"mesh.context=4 .*does not divide learner.width=130"):
+        meshes.columns(mesh, "learner.width", 130, 100)
 
 
 def test_every_parameter_of_the_decoder_is_placed_and_split():

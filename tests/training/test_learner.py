@@ -16,7 +16,7 @@ from jaxrl.training.learner import Learner, LearnerConfig
 TRAJ = tiny.trajectory(0, P=7, G=3)  # 7 groups in 8 rows: the last row is padding
 ADV = np.random.default_rng(0).normal(size=21).astype(np.float32)
 ALL = np.arange(7)
-SIZES = LearnerConfig(width=24, scored=15, rows=8, micro=8, epochs=1, temperature=0.7)
+SIZES = LearnerConfig(width=24, scored=16, rows=8, micro=8, epochs=1, temperature=0.7)
 
 
 def make(base, *, reference=None, kl_coef=0.0, **changes):
@@ -47,10 +47,18 @@ def plain(base, learner):
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"data": 8}, {"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}], ids=str
+    "sizes",
+    [
+        {"data": 8},
+        {"fsdp": 8},
+        {"data": 2, "fsdp": 2, "tensor": 2},
+        {"context": 8},
+        {"fsdp": 2, "context": 2, "tensor": 2},
+    ],
+    ids=str,
 )
 def test_the_mesh_changes_no_update(plain, sizes):
-    """Eight devices, split over the batch, the weights, or all three axes at once."""
+    """Eight devices, split over the batch, the weights, the columns, or several at once."""
     base = tiny.base(jax.devices(), sizes)
     micro = 4 if "tensor" in sizes else 8
     state, metrics, logp = update(base, make(base, micro=micro))

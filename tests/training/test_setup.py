@@ -34,7 +34,7 @@ def test_opening_a_base_reads_no_weights(model, monkeypatch):
     assert base.model == tiny.MODEL and base.path == model
     assert isinstance(base.tokenizer, tokenizers.Tokenizer)
     assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(base.abstract))
-    assert dict(base.mesh.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert dict(base.mesh.shape) == {"data": 2, "fsdp": 2, "context": 1, "tensor": 2}
     assert base.optimizer.steps == 3
 
 

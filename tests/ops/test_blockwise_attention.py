@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrl.ops import attention, ring_attention
+from jaxrl.ops import attention, blockwise_attention
 
 N, W, H, K, d = 2, 64, 4, 2, 8
 
@@ -30,9 +30,9 @@ def forest(seed):
 
 
 @pytest.mark.parametrize("context", [2, 8])
-@pytest.mark.parametrize("chunk", [512, 4])
+@pytest.mark.parametrize("chunk", [512, 3])
 def test_values_and_gradients_are_those_of_one_device(monkeypatch, context, chunk):
-    monkeypatch.setattr(ring_attention, "CHUNK", chunk)
+    monkeypatch.setattr(blockwise_attention, "CHUNK", chunk)
     mesh = jax.make_mesh(
         (8 // context, context), ("data", "context"), axis_types=(jax.sharding.AxisType.Auto,) * 2
     )
@@ -46,7 +46,7 @@ def test_values_and_gradients_are_those_of_one_device(monkeypatch, context, chun
         return (jnp.where(on, attend(q, k, v, tree), 0) * dy).sum()
 
     def ring(q, k, v, tree):
-        return ring_attention.forest(q, k, v, tree, split=(rows, None))
+        return blockwise_attention.ring(q, k, v, tree, split=(rows, None, "context"))
 
     want = jax.value_and_grad(lambda *a: loss(attention.forest, *a), (0, 1, 2))(q, k, v)
     place = NamedSharding(mesh, PartitionSpec(rows, "context"))

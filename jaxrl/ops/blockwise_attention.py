@@ -1,9 +1,10 @@
-"""Attention over forests whose columns lie on several devices: keys and values go round a ring.
+"""Attention over forests in memory linear in the columns, on one device or on a ring of them.
 
-Each device keeps its queries and sees every other device's keys once, folding them into an online
-softmax (arXiv:2310.01889); the backward pass sends the keys round once more, and their gradients
-with them. So a device holds W / n columns and never all keys. Columns lie in order, hence the first
-device has the least to do: a row's columns are all waited for, as for the last device's.
+Keys fold into an online softmax block by block, and the backward pass recomputes each block's
+scores (arXiv:2205.14135). Where a mesh axis splits the columns, each device keeps its queries and
+sees every other device's keys once, as they go round a ring (arXiv:2310.01889); in the backward
+pass their gradients go with them. So a device holds W / n columns and never all keys. Columns lie
+in order, hence the first device has the least to do and waits for the last.
 """
 
 from functools import partial
@@ -13,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from jaxrl.ops.attention import NEG
-
+NEG = -1e30
 CHUNK = 512  # columns of a block of scores
 
 
@@ -36,12 +36,14 @@ class Queries(NamedTuple):
     column: jax.Array
 
 
-def forest(q_NWHd, k_NWKd, v_NWKd, tree, *, split, axis="context"):
-    """`attention.forest` under a mesh whose `axis` splits the columns; same shapes, same result.
+def forest(q_NWHd, k_NWKd, v_NWKd, tree):
+    """`attention.forest` on one device; same shapes, same result."""
+    return _local(q_NWHd, k_NWKd, v_NWKd, *tree, axis=None)
 
-    split: the mesh axes of rows and of heads.
-    """
-    rows, heads = split
+
+def ring(q_NWHd, k_NWKd, v_NWKd, tree, *, split):
+    """The same under a mesh; split: its axes of rows, of heads and, one of them, of columns."""
+    rows, heads, axis = split
     four, two = PartitionSpec(rows, axis, heads, None), PartitionSpec(rows, axis)
     places = {"in_specs": (four, four, four, two, two), "out_specs": four}
     return jax.shard_map(partial(_local, axis=axis), check_vma=False, **places)(
@@ -49,14 +51,49 @@ def forest(q_NWHd, k_NWKd, v_NWKd, tree, *, split, axis="context"):
     )
 
 
+def late(q_NqHd, k_NWKd, v_NWKd, tree, start):
+    """What the queries of the columns from `start` on see of all keys; no gradient."""
+    size = q_NqHd.shape[1]
+    lo = jax.lax.dynamic_slice_in_dim(tree.lo, start, size, 1)
+    columns = lambda first, like: jnp.broadcast_to(first + jnp.arange(like.shape[1]), like.shape)
+    q, k, v = _heads_first(q_NqHd, k_NWKd, v_NWKd)
+    q, k, v, *sides = _padded(q, k, v, lo, columns(start, lo), *tree, columns(0, tree.lo))
+    queries, keys = Queries(q, *sides[:2]), Keys(k, v, *sides[2:])
+    y, _, total = _fold(_nothing(q), queries, keys)
+    return _back(_over(y, total)[..., :size, :].astype(q.dtype))
+
+
 def _local(q_NwHd, k_NwKd, v_NwKd, lo, hi, *, axis):
     """One device's columns."""
+    w = q_NwHd.shape[1]
+    q, k, v = _heads_first(q_NwHd, k_NwKd, v_NwKd)
+    y_NKGwd = _ring(*_padded(q, k, v, lo, hi), axis)
+    return _back(y_NKGwd[..., :w, :])
+
+
+def _heads_first(q_NwHd, k_NwKd, v_NwKd):
+    """[N, K, G, w, d], scaled, and [N, K, w, d] twice."""
     N, w, H, d = q_NwHd.shape
     K = k_NwKd.shape[2]
     q = (q_NwHd * d**-0.5).reshape(N, w, K, H // K, d).transpose(0, 2, 3, 1, 4)
-    k, v = k_NwKd.transpose(0, 2, 1, 3), v_NwKd.transpose(0, 2, 1, 3)
-    y_NKGwd = _ring(q, k, v, lo, hi, axis)
-    return y_NKGwd.transpose(0, 3, 1, 2, 4).reshape(q_NwHd.shape)
+    return q, k_NwKd.transpose(0, 2, 1, 3), v_NwKd.transpose(0, 2, 1, 3)
+
+
+def _back(y_NKGwd):
+    N, K, G, w, d = y_NKGwd.shape
+    return y_NKGwd.transpose(0, 3, 1, 2, 4).reshape(N, w, K * G, d)
+
+
+def _padded(q, k, v, *sides):
+    """Whole blocks of columns: zeros are nodes without a column, which nobody sees."""
+
+    def grow(x, axis):
+        w = x.shape[axis]
+        pad = [(0, 0)] * x.ndim
+        pad[axis] = (0, -w % CHUNK if w > CHUNK else 0)
+        return jnp.pad(x, pad)
+
+    return grow(q, 3), grow(k, 2), grow(v, 2), *(grow(x, 1) for x in sides)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
@@ -70,12 +107,9 @@ def _forward(q, k, v, lo, hi, axis):
     def meet(carry, keys):
         return _fold(carry, queries, keys), keys
 
-    zero = jnp.zeros(q.shape, jnp.float32)
-    start = zero, jnp.full(q.shape[:-1], NEG), zero[..., 0]
-    (y, top, total), _ = _round(axis, meet, start, keys)
-    total = jnp.where(total > 0, total, 1)  # padding sees nothing
-    y = (y / total[..., None]).astype(q.dtype)
-    return y, (q, k, v, lo, hi, y, top + jnp.log(total))
+    (y, top, total), _ = _round(axis, meet, _nothing(q), keys)
+    y = _over(y, total).astype(q.dtype)
+    return y, (q, k, v, lo, hi, y, top + jnp.log(jnp.maximum(total, 1)))
 
 
 def _backward(axis, saved, dy):
@@ -97,14 +131,28 @@ def _backward(axis, saved, dy):
 _ring.defvjp(_forward, _backward)
 
 
+def _nothing(q):
+    """The carry of `_fold` before any key."""
+    zero = jnp.zeros(q.shape, jnp.float32)
+    return zero, jnp.full(q.shape[:-1], NEG), zero[..., 0]
+
+
+def _over(y, total):
+    """The mean. The largest weight is 1: a smaller total is that of padding, which sees no key."""
+    return y / jnp.maximum(total, 1)[..., None]
+
+
 def _sides(q, k, v, lo, hi, axis):
     w = q.shape[3]
-    column = jnp.broadcast_to(jax.lax.axis_index(axis) * w + jnp.arange(w), lo.shape)
+    first = 0 if axis is None else jax.lax.axis_index(axis) * w
+    column = jnp.broadcast_to(first + jnp.arange(w), lo.shape)
     return Queries(q, lo, column), Keys(k, v, lo, hi, column)
 
 
 def _round(axis, meet, carry, moving):
     """meet(carry, moving) -> (carry, moving) once for each device's `moving`, which comes home."""
+    if axis is None:
+        return meet(carry, moving)
     n = jax.lax.axis_size(axis)
     onward = [(i, (i + 1) % n) for i in range(n)]
     send = partial(jax.lax.ppermute, axis_name=axis, perm=onward)
@@ -202,8 +250,6 @@ def _split_keys(keys):
 def _chunks(x, axis):
     w = x.shape[axis]
     size = min(CHUNK, w)
-    if w % size:
-        raise ValueError(f"{w} columns a device: give a multiple of {size}, or at most that")
     return jnp.moveaxis(x.reshape(*x.shape[:axis], w // size, size, *x.shape[axis + 1 :]), axis, 0)
 
 
