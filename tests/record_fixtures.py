@@ -23,6 +23,7 @@ LLAMA3 = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_f
 LLAMA3 |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 16}
 YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0}
 YARN |= {"original_max_position_embeddings": 16}
+EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 8}
 CASES = {  # name -> (config class, settings); the shortest context makes each rope rule bite
     "llama": ("LlamaConfig", {}),
     "llama_llama3_tied": (
@@ -33,6 +34,11 @@ CASES = {  # name -> (config class, settings); the shortest context makes each r
     "qwen2_tied": ("Qwen2Config", {"tie_word_embeddings": True}),
     "qwen2_yarn": ("Qwen2Config", {"rope_parameters": YARN}),
     "qwen3": ("Qwen3Config", {"head_dim": 16}),
+    "qwen3_moe": ("Qwen3MoeConfig", EXPERTS | {"norm_topk_prob": True, "head_dim": 16}),
+    "qwen3_moe_tied": (
+        "Qwen3MoeConfig",
+        EXPERTS | {"norm_topk_prob": False, "tie_word_embeddings": True, "num_hidden_layers": 1},
+    ),
     "qwen3_yarn_tied": (
         "Qwen3Config",
         {"head_dim": 16, "rope_parameters": YARN, "tie_word_embeddings": True},
@@ -52,23 +58,27 @@ TEXTS = [
 
 
 def record_parity(name, kind, settings):
-    """One random checkpoint in bf16 (half the bytes) and the f32 logits of its values."""
+    """One random checkpoint in bf16 (half the bytes), the f32 logits of its values, and what its
+    router's balance loss is, if it has a router."""
     torch.manual_seed(0)
     config = getattr(transformers, kind)(**SIZES | settings)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     for parameter in model.parameters():  # the default's tiny weights would hide mistakes
         fresh = 1 + 0.3 * torch.randn_like(parameter)
-        if parameter.ndim == 2:
-            fresh = torch.randn_like(parameter) * 1.5 * parameter.shape[1] ** -0.5
+        if parameter.ndim >= 2:
+            fresh = torch.randn_like(parameter) * 1.5 * parameter.shape[-1] ** -0.5
         parameter.data = fresh.bfloat16().float()
     out = FIXTURES / "parity" / name
     shutil.rmtree(out, ignore_errors=True)
     ids = torch.randint(0, 64, (1, 48))
+    routed = {"output_router_logits": True} if "num_experts" in settings else {}
     with torch.no_grad():
-        logits = model.eval()(ids).logits
+        result = model.eval()(ids, **routed)
+    expected = {"ids": ids.numpy(), "logits": result.logits.numpy()}
+    expected |= {"balance": result.aux_loss.numpy()} if routed else {}
     shard = "12KB" if name == "llama" else "1GB"  # one case comes in several files
     model.to(torch.bfloat16).save_pretrained(out, max_shard_size=shard)
-    np.savez_compressed(out / "expected.npz", ids=ids.numpy(), logits=logits.numpy())
+    np.savez_compressed(out / "expected.npz", **expected)
 
 
 def record_smollm2():

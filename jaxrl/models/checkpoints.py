@@ -132,12 +132,10 @@ def save(params, c, tokenizer, path, dtype=None, max_shard_bytes=hf_files.SHARD_
     check_vocabulary(c, tokenizer)
     host = functools.lru_cache(maxsize=1)(lambda path: np.asarray(_at(params, path)))
 
-    def tensor(name, shape, path, layer):
+    def tensor(name, shape, path, index):
         kind, layout = np.dtype(dtype or _at(params, path).dtype), families.NAMES[path][1]
-        pick = lambda: host(path) if layer is None else host(path)[layer]
-        return hf_files.Tensor(
-            name, shape, kind, lambda: families.to_stored(pick(), layout).astype(kind)
-        )
+        fetch = lambda: families.to_stored(host(path)[index], layout).astype(kind)
+        return hf_files.Tensor(name, shape, kind, fetch)
 
     tensors = [tensor(*entry) for entry in _names(c)]
     configs = _configs(c, tokenizer, tensors[0].dtype.name)
@@ -154,19 +152,23 @@ def _configs(c, tokenizer, dtype):
 
 
 def _names(c):
-    """[(Hugging Face name, stored shape, path in our tree, layer or None)], leaf after leaf."""
+    """[(Hugging Face name, stored shape, path in our tree, index in the leaf)], leaf by leaf.
+
+    index: () of a leaf stored whole, (layer,), or (layer, expert).
+    """
     out = []
     for keys, s in jax.tree_util.tree_leaves_with_path(decoder.specs(c), is_leaf=spec.is_spec):
         path = _keys(keys)
         name, layout = families.NAMES[path]
-        layers = range(s.shape[0]) if "{}" in name else [None]
-        shape = families.stored_shape(s.shape[1:] if "{}" in name else s.shape, layout)
-        out += [(name.format(i), shape, path, i) for i in layers]
+        lead = name.count("{}")
+        shape = families.stored_shape(s.shape[lead:], layout)
+        out += [(name.format(*i), shape, path, i) for i in np.ndindex(s.shape[:lead])]
     return out
 
 
 def _leaf(stored, path, s, place, dtype):
     name, layout = families.NAMES[path]
+    lead = name.count("{}")
     seen = {}  # shards on several devices may hold the same slice: read it once
 
     def one(name, shape, index):
@@ -177,11 +179,9 @@ def _leaf(stored, path, s, place, dtype):
         spans = tuple(i.indices(n)[:2] for i, n in zip(index, s.shape, strict=True))
         if spans not in seen:
             seen[spans] = np.empty([stop - start for start, stop in spans], dtype)
-            if "{}" not in name:
-                seen[spans][:] = one(name, s.shape, index)
-            else:
-                for row, layer in enumerate(range(*spans[0])):
-                    seen[spans][row] = one(name.format(layer), s.shape[1:], index[1:])
+            for i in np.ndindex(seen[spans].shape[:lead]):
+                which = (start + n for (start, _), n in zip(spans, i, strict=False))
+                seen[spans][i] = one(name.format(*which), s.shape[lead:], index[lead:])
         return seen[spans]
 
     if place is None:

@@ -1,7 +1,7 @@
-"""The one decoder: Llama, SmolLM2, Qwen2, Qwen2.5 and Qwen3 (dense) are settings of it.
+"""The one decoder: Llama, SmolLM2, Qwen2, Qwen2.5, Qwen3 and Qwen3-MoE are settings of it.
 
 Learner, prefill and decoding run the same `block`; they differ in the `attend` they pass, which
-sees a layer's rotated queries, keys and values. Mixtures of experts and vision live elsewhere.
+sees a layer's rotated queries, keys and values. Experts are in moe.py, vision lives elsewhere.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxrl.models import rotary
+from jaxrl.models import moe, rotary
 from jaxrl.models.layers import linear, rms_norm
 from jaxrl.models.spec import Spec, stack
 from jaxrl.ops import attention
@@ -28,7 +28,10 @@ class Config:
     H: int  # query heads
     K: int  # key and value heads
     N: int  # head dimension
-    F: int  # feed-forward width
+    F: int  # feed-forward width, with experts that of one
+    E: int = 0  # experts a layer; 0 = dense
+    top_k: int = 0  # experts a token
+    norm_top_k: bool = True  # whose weights then add up to 1
     rope_theta: float = 10000.0
     rope_scaling: tuple[tuple[str, object], ...] | None = (
         None  # sorted items of the checkpoint's dict
@@ -59,10 +62,8 @@ def _layer_specs(c):
         "v": Spec((c.D, c.K, c.N), ("embed", *kv)),
         "o": Spec((c.H, c.N, c.D), (*heads, "embed"), fan_in=2),
         "mlp_norm": Spec((c.D,), ("embed",), "ones"),
-        "gate": Spec((c.D, c.F), ("embed", "mlp")),
-        "up": Spec((c.D, c.F), ("embed", "mlp")),
-        "down": Spec((c.F, c.D), ("mlp", "embed")),
     }
+    tree |= moe.specs(c) if c.E else _mlp_specs(c)
     if c.qkv_bias:
         tree["q_bias"] = Spec((c.H, c.N), heads, "zeros")
         tree["k_bias"] = Spec((c.K, c.N), kv, "zeros")
@@ -73,36 +74,67 @@ def _layer_specs(c):
     return tree
 
 
-def forward(params, tokens, position, lo, hi, c, *, dtype=jnp.float32, remat="none"):
+def _mlp_specs(c):
+    return {
+        "gate": Spec((c.D, c.F), ("embed", "mlp")),
+        "up": Spec((c.D, c.F), ("embed", "mlp")),
+        "down": Spec((c.F, c.D), ("mlp", "embed")),
+    }
+
+
+def forward(params, tokens, position, lo, hi, c, **how):
     """Hidden states after the last norm [N, W, D] of forest rows; all arguments [N, W] int32.
 
-    Activations and products are of `dtype`; norms, softmax and rotation are in f32.
+    how: dtype, of activations and products (norms, softmax and rotation are in f32), and remat.
     """
+    return _forward(params, tokens, position, lo, hi, c, counted=None, **how)[0]
+
+
+def forward_counted(params, tokens, position, lo, hi, c, **how):
+    """As `forward`, and what the routers chose for the tokens that are no padding: moe.Routing.
+
+    Each token of a forest counts once, as it is computed once. Without experts: None.
+    """
+    counted = lo < hi if c.E else None
+    return _forward(params, tokens, position, lo, hi, c, counted=counted, **how)
+
+
+def _forward(params, tokens, position, lo, hi, c, *, counted, **how):
     forest = attention.Forest(lo, hi)
     attend = lambda q, k, v, _: (attention.forest(q, k, v, forest, split=SPLIT), None)
-    x, _ = blocks(params, tokens, position, attend, None, c, dtype=dtype, remat=remat)
-    return rms_norm(x, params["norm"], c.norm_eps)
+    how |= {"counted": counted}
+    x, _, routing = blocks(params, tokens, position, attend, None, c, **how)
+    return rms_norm(x, params["norm"], c.norm_eps), routing
 
 
-def blocks(params, tokens, position, attend, cache, c, *, dtype=jnp.float32, remat="none"):
-    """All layers without the last norm. attend(q, k, v, a layer's cache) -> (y, what to keep)."""
+def blocks(
+    params, tokens, position, attend, cache, c, *, dtype=jnp.float32, remat="none", counted=None
+):
+    """All layers without the last norm. attend(q, k, v, a layer's cache) -> (y, what to keep).
+
+    returns: x, what was kept, and moe.Routing of the tokens `counted` [N, W] bool, or None.
+    """
     # Whole rows of the table, or looking them up gathers the batch in their place.
     table_VD = mesh.constrain(params["embed"], rules.TRAIN, "vocab", "act_embed")
     x_BTD = _at_block_edge(table_VD[tokens].astype(dtype))
     angles = rotary.angles(position, c)
-    layer = lambda x, p_cache: block(p_cache[0], x, angles, attend, p_cache[1], c)
-    return jax.lax.scan(REMAT[remat](layer), x_BTD, (params["layers"], cache))
+    layer = lambda x, p_cache: block(p_cache[0], x, angles, attend, p_cache[1], c, counted)
+    x_BTD, (kept, routing) = jax.lax.scan(REMAT[remat](layer), x_BTD, (params["layers"], cache))
+    return x_BTD, kept, routing
 
 
-def block(p, x_BTD, angles, attend, cache, c):
-    """Attention and gated feed-forward, each behind a norm and added to the stream."""
+def block(p, x_BTD, angles, attend, cache, c, counted=None):
+    """Attention and feed-forward, each behind a norm and added to the stream."""
     h_BTD = rms_norm(x_BTD, p["attn_norm"], c.norm_eps)
     q, k, v = _finish(p, *(linear(h_BTD, p[name]) for name in "qkv"), angles, c)
     y_BTHN, kept = attend(q, k, v, cache)
     x_BTD = x_BTD + linear(y_BTHN, p["o"], axes=2)
     h_BTD = rms_norm(x_BTD, p["mlp_norm"], c.norm_eps)
+    if c.E:
+        y_BTD, routing = moe.feed_forward(p, h_BTD, c, counted)
+        return _at_block_edge(x_BTD + y_BTD), (kept, routing)
     h_BTF = jax.nn.silu(linear(h_BTD, p["gate"])) * linear(h_BTD, p["up"])
-    return _at_block_edge(x_BTD + linear(h_BTF, p["down"])), kept
+    return _at_block_edge(x_BTD + linear(h_BTF, p["down"])), (kept, None)
 
 
 def _at_block_edge(x_BTD):
@@ -129,11 +161,11 @@ def columns(params, c, rows):
     """The parameters as `step` reads them: a list of layers, each matrix turned to [out, in].
 
     What reads the same input is one matrix: of each kv head the queries that share it, its key and
-    its value; of each feed-forward unit its gate and its up. One row's products are as fast either
-    way, so for it the turning is only in the shapes.
+    its value; of each feed-forward unit its gate and its up. Experts stay as they are. One row's
+    products are as fast either way, so for it the turning is only in the shapes.
     """
     layers = [_joined({name: x[i] for name, x in params["layers"].items()}, c) for i in range(c.L)]
-    turn = lambda p: p | {name: p[name].T for name in JOINED}
+    turn = lambda p: p | {name: p[name].T for name in JOINED if name in p}
     # A barrier, or the compiler moves slicing and turning into the loop that decodes.
     if rows == 1:
         return params | {"layers": list(map(turn, jax.lax.optimization_barrier(layers)))}
@@ -145,9 +177,11 @@ def _joined(p, c):
     rest = {name: x for name, x in p.items() if name not in MATRICES}
     q = p["q"].reshape(c.D, c.K, -1, c.N)
     qkv = jnp.concatenate([q, p["k"][:, :, None], p["v"][:, :, None]], 2)
+    rest |= {"qkv": qkv.reshape(c.D, -1), "o": p["o"].reshape(-1, c.D)}
+    if c.E:
+        return rest
     gate_up = jnp.stack([p["gate"], p["up"]], 2)
-    flat = {"qkv": qkv.reshape(c.D, -1), "gate_up": gate_up.reshape(c.D, -1)}
-    return rest | flat | {"o": p["o"].reshape(-1, c.D), "down": p["down"]}
+    return rest | {"gate_up": gate_up.reshape(c.D, -1), "down": p["down"]}
 
 
 def step(params, token_B, position_B, attend, cache, c):
@@ -169,8 +203,12 @@ def step(params, token_B, position_B, attend, cache, c):
         q, k, v = qkv[..., :-2, :].reshape(B, 1, c.H, c.N), qkv[..., -2, :], qkv[..., -1, :]
         y_BTHN, keep = attend(*_finish(p, q, k, v, angles, c), one)
         x_DB = x_DB + p["o"] @ y_BTHN.reshape(B, -1).T
-        gate_up = product(p["gate_up"], norm(x_DB, p["mlp_norm"])).reshape(c.F, 2, B)
-        x_DB = x_DB + p["down"] @ (jax.nn.silu(gate_up[:, 0]) * gate_up[:, 1])
+        h_DB = norm(x_DB, p["mlp_norm"])
+        if c.E:
+            x_DB = x_DB + moe.feed_forward(p, h_DB.T, c)[0].T
+        else:
+            gate_up = product(p["gate_up"], h_DB).reshape(c.F, 2, B)
+            x_DB = x_DB + p["down"] @ (jax.nn.silu(gate_up[:, 0]) * gate_up[:, 1])
         x_DB = mesh.constrain(x_DB, rules.TRAIN, "act_embed", "batch")
         kept.append(keep)
     return x_DB.T, kept

@@ -1,7 +1,7 @@
 """What the checkpoint families call things: config keys, tensor names and tensor layouts.
 
-Llama (SmolLM2 included), Qwen2, Qwen2.5 and Qwen3 share one name table; a family lacks the rows
-its Config switches off. Pure functions of dicts and arrays: files are read elsewhere.
+Llama (SmolLM2 included), Qwen2, Qwen2.5, Qwen3 and Qwen3-MoE share one name table; a family lacks
+the rows its Config switches off. Pure functions of dicts and arrays: files are read elsewhere.
 """
 
 import math
@@ -9,7 +9,8 @@ import math
 from jaxrl.models import decoder
 
 # Our path -> (Hugging Face name, layout). A layout says how the stored axes (left) become ours
-# (right); axes in brackets are stored as one, the first outermost.
+# (right); axes in brackets are stored as one, the first outermost. Each {} is a leading axis of
+# ours that is stored as tensors of their own: layers, experts.
 NAMES = {
     ("embed",): ("model.embed_tokens.weight", "v d -> v d"),
     ("layers", "attn_norm"): ("model.layers.{}.input_layernorm.weight", "d -> d"),
@@ -26,6 +27,10 @@ NAMES = {
     ("layers", "gate"): ("model.layers.{}.mlp.gate_proj.weight", "f d -> d f"),
     ("layers", "up"): ("model.layers.{}.mlp.up_proj.weight", "f d -> d f"),
     ("layers", "down"): ("model.layers.{}.mlp.down_proj.weight", "d f -> f d"),
+    ("layers", "router"): ("model.layers.{}.mlp.gate.weight", "e d -> d e"),
+    ("layers", "expert_gate"): ("model.layers.{}.mlp.experts.{}.gate_proj.weight", "f d -> d f"),
+    ("layers", "expert_up"): ("model.layers.{}.mlp.experts.{}.up_proj.weight", "f d -> d f"),
+    ("layers", "expert_down"): ("model.layers.{}.mlp.experts.{}.down_proj.weight", "d f -> f d"),
     ("norm",): ("model.norm.weight", "d -> d"),
     ("head",): ("lm_head.weight", "v d -> v d"),
 }
@@ -35,15 +40,19 @@ COMMON |= {"rms_norm_eps": 1e-6, "tie_word_embeddings": False}
 COMMON |= {"use_sliding_window": False}  # Llama has no such key
 QWEN = {"max_position_embeddings": 32768, "num_key_value_heads": 32}
 QWEN |= {"sliding_window": 4096, "max_window_layers": 28}
+EXPERTS = {"num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768}
+EXPERTS |= {"norm_topk_prob": False, "decoder_sparse_step": 1, "mlp_only_layers": None}
 DEFAULTS = {  # what transformers assumes where config.json is silent
     "llama": COMMON | {"max_position_embeddings": 2048, "num_key_value_heads": None},
     "qwen2": COMMON | QWEN,
     "qwen3": COMMON | QWEN | {"head_dim": 128},
+    "qwen3_moe": COMMON | QWEN | {"num_key_value_heads": 4} | EXPERTS,
 }
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
 }
 SWITCHES = {  # keys whose other values would change the forward pass -> the values we compute
     "hidden_act": ("silu",),
@@ -72,6 +81,7 @@ def from_hf(hf):
         if key not in hf:
             raise ValueError(f"config.json lacks {key!r}: add it, or fetch the checkpoint again")
     hf = DEFAULTS[hf["model_type"]] | hf
+    experts = _experts_from_hf(hf) if hf["model_type"] == "qwen3_moe" else {}
     _check_switches(hf)
     theta, scaling = _rope_from_hf(hf)
     return decoder.Config(
@@ -81,20 +91,21 @@ def from_hf(hf):
         H=hf["num_attention_heads"],
         K=hf["num_key_value_heads"] or hf["num_attention_heads"],
         N=hf["head_dim"] or hf["hidden_size"] // hf["num_attention_heads"],
-        F=hf["intermediate_size"],
+        F=hf["moe_intermediate_size" if experts else "intermediate_size"],
+        **experts,
         rope_theta=theta,
         rope_scaling=scaling,
         norm_eps=hf["rms_norm_eps"],
         tied=hf["tie_word_embeddings"],
         qkv_bias=hf["model_type"] == "qwen2",
-        qk_norm=hf["model_type"] == "qwen3",
+        qk_norm=hf["model_type"] in ("qwen3", "qwen3_moe"),
         context=hf["max_position_embeddings"],
     )
 
 
 def to_hf(c):
     """decoder.Config -> config.json as a dict, in the form that transformers 4 and 5 both read."""
-    return {
+    return _experts_to_hf(c) | {
         "architectures": [ARCHITECTURES[family(c)]],
         "model_type": family(c),
         "vocab_size": c.V,
@@ -118,7 +129,41 @@ def family(c):
     """The Hugging Face model_type whose forward pass this Config describes."""
     if c.qk_norm and c.qkv_bias:
         raise ValueError("qk_norm=True with qkv_bias=True: no supported family has both")
+    if c.E and not c.qk_norm:
+        raise ValueError(f"E={c.E} with qk_norm=False: no supported family has experts so")
+    if c.E:
+        return "qwen3_moe"
     return "qwen3" if c.qk_norm else "qwen2" if c.qkv_bias else "llama"
+
+
+def _experts_from_hf(hf):
+    """The decoder's settings of experts; refuses layers that have none among layers that do."""
+    E, k = hf.get("num_local_experts", hf["num_experts"]), hf["num_experts_per_tok"]
+    dense, every = hf["mlp_only_layers"] or [], hf["decoder_sparse_step"]
+    if dense or every != 1:
+        raise ValueError(
+            f"config.json has decoder_sparse_step={every} and mlp_only_layers={dense}: dense layers "
+            "among layers of experts are not supported, only 1 and []"
+        )
+    if not 1 <= k <= E:
+        raise ValueError(
+            f"config.json has num_experts_per_tok={k} and num_experts={E}: a token chooses 1 to "
+            f"{E} experts; fetch the checkpoint again"
+        )
+    return {"E": E, "top_k": k, "norm_top_k": hf["norm_topk_prob"]}
+
+
+def _experts_to_hf(c):
+    if not c.E:
+        return {}
+    return {
+        "num_experts": c.E,
+        "num_experts_per_tok": c.top_k,
+        "norm_topk_prob": c.norm_top_k,
+        "moe_intermediate_size": c.F,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+    }
 
 
 def _check_switches(hf):
@@ -129,9 +174,10 @@ def _check_switches(hf):
         found = sorted(set(hf["layer_types"]))
         raise ValueError(f"config.json has layer_types={found}: only full_attention is supported")
     if hf["use_sliding_window"] and hf["sliding_window"] and not hf.get("layer_types"):
-        if hf["max_window_layers"] < hf["num_hidden_layers"]:
+        first = 0 if hf["model_type"] == "qwen3_moe" else hf["max_window_layers"]
+        if first < hf["num_hidden_layers"]:
             raise ValueError(
-                f"config.json has use_sliding_window=True from layer {hf['max_window_layers']} on: "
+                f"config.json has use_sliding_window=True from layer {first} on: "
                 "only full attention is supported (set it to false if your context fits the window "
                 f"of {hf['sliding_window']})"
             )

@@ -13,11 +13,12 @@ class Spec:
     """Shape, the logical name of each axis (see parallel/rules.py), and the initial value.
 
     init: "normal" has variance 1 / fan_in, "embed" variance 1 / last axis; "ones"; "zeros".
-    fan_in: how many leading axes (after "layers") the product sums over.
+    fan_in: how many leading axes (after "layers" and "expert") the product sums over. An axis
+    named None is never split.
     """
 
     shape: tuple[int, ...]
-    axes: tuple[str, ...]
+    axes: tuple[str | None, ...]
     init: str = "normal"
     fan_in: int = 1
 
@@ -61,6 +62,6 @@ def _init_leaf(s, key, dtype):
         return jnp.zeros(s.shape, dtype)
     if s.init == "ones":
         return jnp.ones(s.shape, dtype)
-    skip = s.axes[0] == "layers"
+    skip = sum(axis in ("layers", "expert") for axis in s.axes)
     fan = s.shape[-1:] if s.init == "embed" else s.shape[skip : skip + s.fan_in]
     return (jax.random.normal(key, s.shape) * math.prod(fan) ** -0.5).astype(dtype)

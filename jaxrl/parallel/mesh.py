@@ -33,7 +33,9 @@ def check(mesh, c, *, rows, rules=tables.TRAIN):
     _divides(mesh, rules, "embed", "model.D (width)", c.D)
     _divides(mesh, rules, "heads", "model.H (heads)", c.H)
     _divides(mesh, rules, "kv_heads", "model.K (key and value heads)", c.K)
-    _divides(mesh, rules, "mlp", "model.F (feed-forward width)", c.F)
+    if c.E:
+        _divides(mesh, rules, "expert", "model.E (experts)", c.E)
+    _divides(mesh, rules, "expert_mlp" if c.E else "mlp", "model.F (feed-forward width)", c.F)
     for key, number in rows.items():
         _divides(mesh, rules, "batch", key, number)
 

@@ -21,6 +21,8 @@ TRAIN = {  # None = replicated; an unknown name is a KeyError
     "kv_heads": "tensor",
     "head_dim": None,
     "mlp": "tensor",
+    "expert": "tensor",  # whole experts: their width stays in one piece
+    "expert_mlp": None,
     "rank": None,  # of an adapter
 }
 SAMPLE = TRAIN | {"embed": None}  # decoding gathers no weights: replicate what training shards

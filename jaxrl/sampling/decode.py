@@ -102,7 +102,8 @@ def _prefill(params, tokens_PT, valid_PT, model, c):
     forest = attention.Forest(jnp.zeros_like(position), valid_PT.astype(jnp.int32))
     split = decoder.SPLIT
     attend = lambda q, k, v, _: (attention.forest(q, k, v, forest, split=split), (k, v))
-    x_PTD, (k, v) = decoder.blocks(params, tokens_PT, position, attend, None, model, dtype=c.dtype)
+    dtype = c.dtype
+    x_PTD, (k, v), _ = decoder.blocks(params, tokens_PT, position, attend, None, model, dtype=dtype)
     grow = lambda i: caches.with_branches((k[i], v[i]), c.group, c.max_new)
     return x_PTD[:, -1], [grow(i) for i in range(model.L)]
 
