@@ -193,6 +193,9 @@ def _common():
                     "sha256": "",  # of a .gguf file; "" = not checked
                     "dtype": "float32",  # of activations and products; parameters are float32
                     "remat": "none",  # what the backward pass recomputes: none, dots, block
+                    # weight of the load-balancing loss of a mixture of experts (models/moe.py), at
+                    # the cost of one more forward pass; 0 = off
+                    "router_loss": 0.0,
                 }
             ),
             "mesh": ConfigDict(

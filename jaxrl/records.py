@@ -100,6 +100,7 @@ class Rows:
     adv: Array  # [N, M] f32
     sampler_logp: Array  # [N, M] f32: the sampler's, nothing cut off; zeros outside of RL
     prepared: Array  # [N, M] f32: what a loss needs of the whole batch; zeros if it needs nothing
+    balance: Array | None = None  # [E] f32: slope of the routers' balance loss, if one is added
 
 
 @struct.dataclass

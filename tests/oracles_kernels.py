@@ -57,3 +57,31 @@ def law_logp(logits, temperature, top_k, top_p):
 def _log_softmax(x):
     x = x - x.max()
     return x - np.log(np.exp(x).sum())
+
+
+def experts(x, router, gate, up, down, top_k, norm_top_k):
+    """Token by token, expert by expert: (y [X, D], choices [X, k], p [X, E])."""
+    y, chosen, prob = np.zeros_like(x), [], []
+    for i, token in enumerate(x):
+        z = token @ router
+        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+        best = sorted(range(len(p)), key=lambda e: -p[e])[:top_k]
+        total = sum(p[e] for e in best) if norm_top_k else 1.0
+        for e in best:
+            a = token @ gate[e]
+            y[i] += p[e] / total * ((a / (1 + np.exp(-a)) * (token @ up[e])) @ down[e])
+        chosen.append(best)
+        prob.append(p)
+    return y, chosen, prob
+
+
+def balance(layers, E):
+    """E Σ_e f_e P_e over the (chosen, prob) of all layers and tokens."""
+    f, P, tokens = np.zeros(E), np.zeros(E), 0
+    for chosen, prob in layers:
+        for best, p in zip(chosen, prob, strict=True):
+            tokens += 1
+            P += p
+            for e in best:
+                f[e] += 1
+    return E * sum(f / tokens * P / tokens)

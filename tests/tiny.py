@@ -1,5 +1,7 @@
 """A tiny random Llama over a byte-level tokenizer: arrays, a checkpoint, the config of a run."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import tiny_tokenizers
@@ -11,6 +13,7 @@ from jaxrl.records import Trajectory
 from jaxrl.training import optimizer, setup
 
 MODEL = decoder.Config(V=264, D=16, L=2, H=4, K=2, N=4, F=32, context=64)
+EXPERTS = dataclasses.replace(MODEL, F=8, E=6, top_k=2, qk_norm=True, tied=False)
 TOKENIZER = tiny_tokenizers.build()
 
 

@@ -142,8 +142,8 @@ def _experts_from_hf(hf):
     dense, every = hf["mlp_only_layers"] or [], hf["decoder_sparse_step"]
     if dense or every != 1:
         raise ValueError(
-            f"config.json has decoder_sparse_step={every} and mlp_only_layers={dense}: dense layers "
-            "among layers of experts are not supported, only 1 and []"
+            f"config.json has decoder_sparse_step={every} and mlp_only_layers={dense}: only 1 and "
+            "[] are supported, experts in every layer"
         )
     if not 1 <= k <= E:
         raise ValueError(

@@ -30,7 +30,7 @@ def _backward(saved, dy):
     x, w, count = saved
     dy = _inside(dy, count)
     d_x = _inside(_rows(dy, w.astype(dy.dtype), count, 2), count)
-    return d_x, _outer(x, dy, count, w.dtype), None
+    return d_x, _outer(_inside(x, count), dy, count, w.dtype), None
 
 
 product.defvjp(_forward, _backward)
@@ -67,8 +67,8 @@ def _outer(x, dy, count, dtype):
     def add(e, start, stop, d_w):
         rows, d_rows = (jax.lax.dynamic_slice_in_dim(a, start, size) for a in (x, dy))
         own = (start + jnp.arange(size) < stop)[:, None]
-        part = jnp.einsum("xd,xf->df", rows, jnp.where(own, d_rows, 0), preferred_element_type=dtype)
-        return d_w.at[e].add(part)
+        rows, d_rows = jnp.where(own, rows, 0), jnp.where(own, d_rows, 0)
+        return d_w.at[e].add(jnp.einsum("xd,xf->df", rows, d_rows, preferred_element_type=dtype))
 
     start = jnp.zeros((len(count), x.shape[1], dy.shape[1]), dtype)
     return _walk(add, start, count, size)

@@ -112,7 +112,8 @@ class Parts:
         objective = functools.partial(preferences.PREFERENCES[loss.name], c=loss)
         tokens = step.rewards if loss.name in preferences.REWARD_MODELS else step.log_probs
         loss_fn = step.make_loss(objective, base.model, tokens=tokens, **base.how)
-        self._step = step.make_train_step(loss_fn, base.tx, base.shardings())
+        balance = step.make_balance(objective, base.model, base.router_loss, **base.how)
+        self._step = step.make_train_step(loss_fn, base.tx, base.shardings(), balance=balance)
         self._sums = step.make_sums(loss_fn)
         self._score = step.make_score(base.model, **base.how)
         made = preferences.prepare(loss)

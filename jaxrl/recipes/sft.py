@@ -108,7 +108,8 @@ class Parts:
         base, how = plan.base, objectives.ObjectiveConfig(name="sft")
         objective = functools.partial(objectives.OBJECTIVES[how.name], c=how)
         loss_fn = step.make_loss(objective, base.model, **base.how)
-        self._step = step.make_train_step(loss_fn, base.tx, base.shardings())
+        balance = step.make_balance(objective, base.model, base.router_loss, **base.how)
+        self._step = step.make_train_step(loss_fn, base.tx, base.shardings(), balance=balance)
         self._score = step.make_score(base.model, **base.how)
 
     def learn(self, state, batch):

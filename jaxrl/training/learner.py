@@ -39,7 +39,8 @@ class Learner:
         self._c, self._base, self._reference = c, base, reference
         how = base.how | {"temperature": c.temperature}
         loss_fn = step.make_loss(objective, base.model, **how)
-        self._step = step.make_train_step(loss_fn, base.tx, base.shardings())
+        balance = step.make_balance(objective, base.model, base.router_loss, **base.how)
+        self._step = step.make_train_step(loss_fn, base.tx, base.shardings(), balance=balance)
         self._score = step.make_score(base.model, **how)
         self._prepare = step.make_prepare(prepare, base.model, **how) if prepare else None
 

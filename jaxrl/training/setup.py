@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Base:
     optimizer: optimizer.OptimizerConfig
     tx: optax.GradientTransformation
     how: dict[str, Any]  # dtype and remat of the learner's forward pass
+    router_loss: float = 0.0  # weight of the balance of experts
 
     def load(self):
         """The base model's parameters, in float32, straight to their shardings; heads are zeros."""
@@ -72,12 +74,24 @@ def open_base(c, rows, updates, *, specs=decoder.specs):
         raise ValueError(f"model.remat={c.model.remat!r}: give one of {', '.join(decoder.REMAT)}")
     tuning = optimizer.OptimizerConfig(**c.optimizer, steps=updates)
     path, model, tokenizer = _open_checkpoint(c)
+    _check_router_loss(c.model.router_loss, model)
     devices = mesh.make(**c.mesh)
     mesh.check(devices, model, rows=rows)
     tree = specs(model)
     abstract = spec.abstract(tree, shardings=rules.shardings(tree, devices, rules.TRAIN))
     how = {"dtype": DTYPES[c.model.dtype], "remat": c.model.remat}
-    return Base(path, model, tokenizer, devices, abstract, tuning, optimizer.build(tuning), how)
+    tx, router_loss = optimizer.build(tuning), c.model.router_loss
+    return Base(path, model, tokenizer, devices, abstract, tuning, tx, how, router_loss)
+
+
+def _check_router_loss(value, model):
+    if not 0 <= value < math.inf:
+        raise ValueError(f"model.router_loss={value}: give 0 (off) or more")
+    if value and not model.E:
+        raise ValueError(
+            f"model.router_loss={value}: the model of model.checkpoint has no experts to balance; "
+            "set it to 0"
+        )
 
 
 def _open_checkpoint(c):

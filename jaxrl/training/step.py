@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrl.models import decoder, heads
+from jaxrl.models import decoder, heads, moe
 from jaxrl.ops import logprobs
 from jaxrl.parallel import rules
 
 
 def log_probs(params, rows, model, *, temperature=1.0, dtype=jnp.float32, remat="none"):
-    """Log-prob and entropy of every scored token, [N, M] f32 each."""
-    hidden_NWD = decoder.forward(
+    """Log-prob and entropy of every scored token, [N, M] f32 each, and moe.Routing or None."""
+    hidden_NWD, routing = decoder.forward_counted(
         params, rows.tokens, rows.position, rows.lo, rows.hi, model, dtype=dtype, remat=remat
     )
     hidden_XD, target_X = logprobs.scored(hidden_NWD, rows.tokens, rows.slot, rows.parent)
@@ -24,25 +24,30 @@ def log_probs(params, rows, model, *, temperature=1.0, dtype=jnp.float32, remat=
         temperature=temperature,
         split=rules.TRAIN["tokens"],
     )
-    return jax.tree.map(lambda x: x.reshape(rows.slot.shape), pair)
+    logp, entropy = jax.tree.map(lambda x: x.reshape(rows.slot.shape), pair)
+    return logp, entropy, routing
 
 
 def rewards(params, rows, model, *, dtype=jnp.float32, remat="none"):
     """A reward model's number at every scored token, in the place of `log_probs`, and zeros."""
-    hidden_NWD = decoder.forward(
+    hidden_NWD, routing = decoder.forward_counted(
         params, rows.tokens, rows.position, rows.lo, rows.hi, model, dtype=dtype, remat=remat
     )
     hidden_NMD = jnp.take_along_axis(hidden_NWD, rows.slot[:, :, None], axis=1)
     found = heads.scalar(params["scalar"], hidden_NMD)
-    return found, jnp.zeros_like(found)
+    return found, jnp.zeros_like(found), routing
 
 
 def make_loss(objective, model, *, tokens=log_probs, **how):
     """loss_fn(params, rows) -> (summed loss, (summed stats, logp)); `how` goes to `tokens`."""
 
     def loss_fn(params, rows):
-        logp, entropy = tokens(params, rows, model, **how)
+        logp, entropy, routing = tokens(params, rows, model, **how)
         total, stats = objective(logp, entropy, rows)
+        if routing is not None:
+            stats = stats | {"routing": jax.lax.stop_gradient(routing)}
+        if rows.balance is not None:
+            total += (rows.balance * routing.prob.sum(0)).sum()
         return total, (stats, logp)
 
     return loss_fn
@@ -85,7 +90,7 @@ def make_prepare(prepare, model, **how):
     @jax.jit
     def prepared(params, rows, count):
         def put(i, out):
-            found = log_probs(params, _take(rows, i), model, **how)
+            found = log_probs(params, _take(rows, i), model, **how)[:2]
             return jax.tree.map(lambda x, part: x.at[i].set(part), out, found)
 
         zeros = jnp.zeros(rows.slot.shape, jnp.float32)
@@ -94,18 +99,49 @@ def make_prepare(prepare, model, **how):
     return prepared
 
 
-def make_train_step(loss_fn, tx, shardings):
+def make_balance(objective, model, coef, **how):
+    """balance(params, rows, count) -> rows.balance [C, E] for coef · `moe.balance` of the batch.
+
+    Which experts are chosen is counted over all micro-batches first, at the cost of one more
+    forward pass: the loss is not linear in those counts, and would depend on how rows are split.
+    The slope is times the loss's divisor, by which the train step divides. None if coef is 0.
+    """
+    if not coef:
+        return None
+
+    def balance(params, rows, count):
+        def part(i):
+            one = _take(rows, i)
+            where = one.tokens, one.position, one.lo, one.hi
+            blank = jnp.zeros(one.slot.shape, jnp.float32)  # the divisor knows no log-probs
+            _, stats = objective(blank, blank, one)
+            divisor = stats.get("divisor", stats["weight"])
+            return divisor, decoder.forward_counted(params, *where, model, **how)[1]
+
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, 0))
+        add = lambda i, total: jax.tree.map(jnp.add, total, part(i))
+        divisor, routing = jax.lax.fori_loop(0, count, add, zeros)
+        slope_E = coef * jnp.maximum(divisor, 1) * moe.balance_slope(routing)
+        return jnp.broadcast_to(slope_E, (len(rows.tokens), *slope_E.shape))
+
+    return balance
+
+
+def make_train_step(loss_fn, tx, shardings, *, balance=None):
     """step(state, rows, count) -> (state, metrics, logp [C, N, M]).
 
     rows: C micro-batches, [C, N, ..] each leaf, of which the first `count` are visited. loss_fn as
     from `make_loss`; stats["weight"] divides all sums, once, unless stats["divisor"] says by what
-    to divide the loss. shardings: of the state. An update with a non-finite gradient is left out
-    and counted.
+    to divide the loss. shardings: of the state. balance: as from `make_balance`, None without that
+    loss. An update with a non-finite gradient is left out and counted.
     """
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
 
     @partial(jax.jit, donate_argnums=0, out_shardings=(shardings, None, None))
     def step(state, rows, count):
+        if balance:
+            rows = rows.replace(balance=balance(state.params, rows, count))
+
         def add(i, carry):
             sums, logp = carry
             (loss, (stats, part)), grads = grad_fn(state.params, _take(rows, i))
@@ -115,12 +151,13 @@ def make_train_step(loss_fn, tx, shardings):
         (loss, (stats, _)), grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
         start = (loss, stats, grads), jnp.zeros(rows.slot.shape, jnp.float32)
         (loss, stats, grads), logp = jax.lax.fori_loop(0, count, add, start)
-        weight = stats.pop("weight")
+        weight, routing = stats.pop("weight"), stats.pop("routing", None)
         divisor = jnp.maximum(stats.pop("divisor", weight), 1)
         grads = jax.tree.map(lambda g: g / divisor, grads)
         state, norm, finite = _apply(state, grads, weight > 0, tx)
         metrics = {name: x / jnp.maximum(weight, 1) for name, x in stats.items()}
         metrics |= {"policy/loss": loss / divisor, "optim/grad_norm": norm}
+        metrics |= {} if routing is None else moe.metrics(routing)
         return state, metrics | {"optim/skipped": 1 - finite.astype(jnp.float32)}, logp
 
     return step

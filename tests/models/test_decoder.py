@@ -148,24 +148,26 @@ def test_padding_changes_nothing(params):
         np.testing.assert_allclose(hidden(params, padded)[0, span], want, atol=1e-5)
 
 
-def test_remat_changes_no_gradient(params):
-    row = plain(range(1, 8), 8)
+@pytest.mark.parametrize("c", [UNTIED, tiny.EXPERTS], ids=["dense", "experts"])
+def test_remat_changes_no_gradient(c):
+    params, row = tiny.params(c), plain(range(1, 8), 8)
     arrays = [row[k] for k in ("tokens", "position", "lo", "hi")]
 
     @partial(jax.jit, static_argnums=1)
     def grad(params, how):
-        loss = lambda p: jnp.square(decoder.forward(p, *arrays, UNTIED, remat=how)).sum()
+        loss = lambda p: jnp.square(decoder.forward(p, *arrays, c, remat=how)).sum()
         return jax.grad(loss)(params)
 
     for how in ("dots", "block"):
         tiny.assert_close(grad(params, how), grad(params, "none"), 1e-6)
 
 
-def test_bf16_activations_stay_near_f32():
+@pytest.mark.parametrize("c", [QWEN, tiny.EXPERTS], ids=["dense", "experts"])
+def test_bf16_activations_stay_near_f32(c):
     """Every switch on; finite gradients in the parameters' own f32."""
-    params, row = tiny.params(QWEN), plain(range(1, 8), 8)
+    params, row = tiny.params(c), plain(range(1, 8), 8)
     arrays = [row[k] for k in ("tokens", "position", "lo", "hi")]
-    run = lambda p, dtype: decoder.forward(p, *arrays, QWEN, dtype=dtype).astype(jnp.float32)
+    run = lambda p, dtype: decoder.forward(p, *arrays, c, dtype=dtype).astype(jnp.float32)
     loss = lambda p: jnp.square(run(p, jnp.bfloat16)).sum()
     got, grads = jax.jit(jax.value_and_grad(loss))(params)
     exact = jnp.square(jax.jit(run, static_argnums=1)(params, jnp.float32)).sum()
@@ -173,7 +175,7 @@ def test_bf16_activations_stay_near_f32():
     assert all(x.dtype == jnp.float32 and np.isfinite(x).all() for x in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize("c", [UNTIED, QWEN])
+@pytest.mark.parametrize("c", [UNTIED, QWEN, tiny.EXPERTS])
 def test_a_step_computes_what_the_learner_computes(c):
     """The sampler holds its matrices turned, its layers apart. A first token sees only itself."""
     params = tiny.params(c)

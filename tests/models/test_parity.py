@@ -12,7 +12,7 @@ import tiny_tokenizers
 from jaxrl.chat import templates
 from jaxrl.data import tokenizers
 from jaxrl.messages import Message
-from jaxrl.models import checkpoints, decoder
+from jaxrl.models import checkpoints, decoder, moe
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CASES = sorted(path.name for path in (FIXTURES / "parity").iterdir())
@@ -21,20 +21,29 @@ SMOLLM2 = json.loads((FIXTURES / "smollm2.json").read_text())
 
 def logits_of(params, c, ids):
     """Logits [N, W, V] of plain rows."""
+    return run(params, c, ids)[0]
+
+
+def run(params, c, ids):
+    """Logits, and what the routers chose."""
     zero = jnp.zeros_like(ids)
     position = jnp.broadcast_to(jnp.arange(ids.shape[1]), ids.shape)
-    hidden = jax.jit(decoder.forward, static_argnums=5)(params, ids, position, zero, zero + 1, c)
-    return hidden @ decoder.head(params).T
+    forward = jax.jit(decoder.forward_counted, static_argnums=5)
+    hidden, routing = forward(params, ids, position, zero, zero + 1, c)
+    return hidden @ decoder.head(params).T, routing
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_logits_equal_those_transformers_gave(name):
-    """Rotary scaling (llama3, linear, yarn), biases, q/k norms, grouped and tied heads."""
+    """Rotary scaling (llama3, linear, yarn), biases, q/k norms, grouped and tied heads, experts."""
     expected = np.load(FIXTURES / "parity" / name / "expected.npz")
     path = FIXTURES / "parity" / name
     c = checkpoints.config(path)
-    got = logits_of(checkpoints.load(path, c), c, jnp.asarray(expected["ids"], jnp.int32))
+    got, routing = run(checkpoints.load(path, c), c, jnp.asarray(expected["ids"], jnp.int32))
     np.testing.assert_allclose(got, expected["logits"], atol=1e-4)
+    assert ("balance" in expected) == (c.E > 0)
+    if c.E:
+        np.testing.assert_allclose(moe.balance(routing), expected["balance"], rtol=1e-5)
 
 
 @pytest.mark.peers

@@ -191,6 +191,26 @@ def test_bf16_activations_run_and_stay_finite(model, tmp_path, one_device):
         assert row["optim/skipped"] == 0 and row["sampler/gap_max"] < 0.5
 
 
+def test_experts_train_on_policy_and_balanced(tmp_path):
+    """Two updates of a mixture of experts on a mesh that splits them;
+    sampler and learner choose the same."""
+    experts = tiny.write(tmp_path / "experts", tiny.EXPERTS)
+    changes = {"mesh.tensor": 2, "mesh.fsdp": 2, "model.router_loss": 0.01, "model.remat": "dots"}
+    run(experts, tmp_path / "run", steps=2, **changes)
+    found = rows(tmp_path / "run")
+    assert [row["step"] for row in found] == [0, 1]
+    for row in found:
+        assert row["sampler/gap_max"] < 1e-4 and row["optim/skipped"] == 0
+        assert row["router/dropped"] == 0 and row["optim/grad_norm"] > 0
+        assert 1 <= row["router/load"] <= row["router/load_worst"] <= tiny.EXPERTS.E
+        assert 0 < row["router/entropy"] < np.log(tiny.EXPERTS.E)
+    assert found[1]["router/balance"] < found[0]["router/balance"]
+    before = tiny.params(tiny.EXPERTS)
+    abstract = jax.eval_shape(lambda: before)
+    after = jax.device_get(checkpoint.load_params(tmp_path / "run", abstract)[0])
+    assert all(jax.tree.leaves(jax.tree.map(lambda x, y: bool((x != y).any()), after, before)))
+
+
 def test_the_config_of_a_run_is_not_written_before_it_is_checked(model, tmp_path):
     with pytest.raises(ValueError, match="steps=0"):
         run(model, tmp_path / "run", steps=0)

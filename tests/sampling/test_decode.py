@@ -78,7 +78,9 @@ def learners_logp(params, traj, model):
     return np.where(where >= 0, np.asarray(score(params, rows)).reshape(-1)[where], 0)
 
 
-@pytest.mark.parametrize("model", [tiny.MODEL, QWEN], ids=["llama", "qwen"])
+@pytest.mark.parametrize(
+    "model", [tiny.MODEL, QWEN, tiny.EXPERTS], ids=["llama", "qwen", "experts"]
+)
 def test_full_log_probs_equal_the_learners(model, sampler, params):
     """Temperature 0.7, top-p 0.9, a cache, left padding: still one model."""
     if model != tiny.MODEL:
