@@ -140,3 +140,19 @@ def test_branches_read_as_two_sequences():
         side = [[1, 1, -1, -1, -1][i] for i in keep]
         assert rows.adv[0, on].tolist() == 2 * side
         assert rows.group[0, on].tolist() == [0] * len(side) + [1] * len(side)
+
+
+def test_rows_are_filled_first_fit_decreasing():
+    """Large trees first, each into the first row with room: in the given order 3 rows, not 2.
+
+    Columns and scored tokens both count as room.
+    """
+    tree = lambda length, scored: packing.sequence(
+        np.arange(length), np.arange(length) >= length - scored
+    )
+    sizes = [3, 3, 5, 5, 4]
+    rows, used, starts = packing.fill([tree(n, 1) for n in sizes], width=10, scored=9, rows=3)
+    assert used == 2 and starts.tolist() == [10, 11, 0, 1, 9]
+    assert (rows.hi > rows.lo).sum(1).tolist() == [10, 10, 0]
+    _, used, starts = packing.fill([tree(5, 4), tree(4, 4)], width=10, scored=7, rows=2)
+    assert used == 2 and starts.tolist() == [0, 7]

@@ -72,6 +72,34 @@ def test_gradients_of_packed_rows_equal_those_of_sequences_in_rows_of_their_own(
     assert want_stats["weight"] == traj.mask.sum()
 
 
+@pytest.mark.parametrize("model", [tiny.MODEL, tiny.EXPERTS], ids=["dense", "experts"])
+def test_groups_that_share_a_row_do_not_leak(model):
+    """The gradient of a group's loss is exactly 0 in another's tokens; its log-probs stay.
+
+    Every column has a token of its own, so that the embedding's gradient is that of the columns'
+    inputs; the head is another matrix.
+    """
+    model = dataclasses.replace(model, tied=False)
+    traj = tiny.trajectory(0, P=4, G=3)
+    sizes = {"groups": np.arange(4), "width": 64, "scored": 64, "rows": 1}
+    rows, _, _ = packing.pack(traj, per_token(traj), **sizes)
+    columns, scored = np.arange(64)[None], rows.mask > 0
+    rows = rows.replace(tokens=columns.astype(np.int32))
+    loss_fn = step.make_loss(OBJECTIVE, model, temperature=0.7)
+    grad = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
+    params, size = tiny.params(model), rows.hi > rows.lo
+    for group in range(4):
+        own = scored & (rows.group == group)
+        tree = np.isin(rows.lo, rows.lo[0, np.r_[rows.slot[own], rows.parent[own]]]) & size
+        (_, (_, logp)), grads = grad(params, rows.replace(mask=np.float32(own)))
+        touched = np.abs(grads["embed"]).sum(1)[:64] > 0
+        np.testing.assert_array_equal(touched & ~tree[0], False)
+        assert touched[rows.parent[own]].all()
+        others = rows.replace(tokens=np.where(tree, columns, 263 - columns).astype(np.int32))
+        (_, (_, moved)), _ = grad(params, others.replace(mask=np.float32(own)))
+        np.testing.assert_allclose(moved[own], logp[own], atol=1e-6)
+
+
 def test_the_number_of_rows_in_use_compiles_nothing_new(update, rows):
     """A compile an update would take longer than the update."""
     state = tiny.state(BASE)
