@@ -24,6 +24,7 @@ from jaxrl.chat import templates
 from jaxrl.envs import prompts as replies
 from jaxrl.envs import table
 from jaxrl.messages import Message
+from jaxrl.models import rotary
 from jaxrl.ops.distributions import Law
 from jaxrl.sampling.decode import SampleConfig
 from jaxrl.sampling.sampler import Sampler
@@ -130,11 +131,11 @@ def _unescape(text):
 
 def _sampler(c, params, tokenizer, *, prompts):
     """(Sampler, its stop strings, the longest prompt in tokens)."""
-    room = c.context - MAX_NEW.value
+    room = rotary.longest(c) - MAX_NEW.value
     if room < 1:
         raise ValueError(
             f"--max_new={MAX_NEW.value} leaves no room for a prompt in the model's context of "
-            f"{c.context} tokens: lower it"
+            f"{rotary.longest(c)} tokens: lower it"
         )
     law = Law(TEMPERATURE.value, TOP_K.value, TOP_P.value)
     doubled = [SHORTEST << n for n in range(room.bit_length()) if SHORTEST << n < room]

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 import jax
@@ -222,6 +223,19 @@ def _check_shapes(stored, names, path):
                 f"{path}: tensor {name!r} has shape {stored.shapes[name]}, the config asks for "
                 f"{shape}: weights and config are of different models"
             )
+    _check_no_others(stored, {name for name, _, _, _ in names}, path)
+
+
+def _check_no_others(stored, known, path):
+    """Refuses tensors we would compute with if the config had them: layers, experts, biases."""
+    number = lambda name: re.sub(r"\.\d+\.", ".{}.", name)
+    ours = {name for name, _ in families.NAMES.values()} - {families.NAMES["head",][0]}
+    others = sorted(name for name in stored.shapes if name not in known and number(name) in ours)
+    if others:
+        raise ValueError(
+            f"{path} holds {others[0]!r} and {len(others) - 1} more that the config does not have: "
+            "it is of another model; give the config.json that came with the weights"
+        )
 
 
 def _copy(stored, name):

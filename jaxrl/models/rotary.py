@@ -28,6 +28,29 @@ def rotate(x_BTHN, cos, sin):
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x_BTHN.dtype)
 
 
+def longest(c):
+    """Positions that the encoding reaches: the checkpoint's, or those its rope_scaling adds.
+
+    linear and yarn are written beside the number of positions before the stretching, or name it
+    themselves; llama3's checkpoints already count the stretched ones.
+    """
+    scaling = dict(c.rope_scaling or ())
+    if scaling.get("rope_type") not in ("linear", "yarn"):
+        return c.context
+    original = scaling.get("original_max_position_embeddings") or c.context
+    return max(c.context, int(original * scaling["factor"]))
+
+
+def check_length(c, length, settings, fix):
+    """Refuses sequences longer than that; settings: the keys, with values, that ask for them."""
+    if length > longest(c):
+        raise ValueError(
+            f"{settings} ask for {length} positions, beyond the model's context of {longest(c)} "
+            f"(max_position_embeddings={c.context}, rope_scaling={dict(c.rope_scaling or ())}): "
+            f"{fix}, or stretch it by a rope_scaling (yarn) in the checkpoint's config.json"
+        )
+
+
 def _linear(inverse, scaling, c):
     return inverse / scaling["factor"], 1.0
 

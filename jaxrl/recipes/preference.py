@@ -13,7 +13,7 @@ import jax
 
 from jaxrl.algos import preferences
 from jaxrl.data import sources
-from jaxrl.models import decoder, heads
+from jaxrl.models import decoder, heads, rotary
 from jaxrl.parallel import mesh
 from jaxrl.recipes import sft
 from jaxrl.report import page
@@ -78,9 +78,10 @@ def plan(c):
 
 def _width(c, base):
     """Columns of a row: room for one prompt with two responses at the least."""
-    longest, context = c.data.max_length, base.model.context
-    if not 2 <= longest <= context:
-        raise ValueError(f"data.max_length={longest}: give 2 to {context}, the model's context")
+    longest = c.data.max_length
+    if longest < 2:
+        raise ValueError(f"data.max_length={longest}: give at least 2")
+    rotary.check_length(base.model, longest, f"data.max_length={longest}", "lower it")
     for key in ("width", "scored"):
         if c.learner[key] and c.learner[key] < 2 * longest:
             raise ValueError(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from jaxrl.algos import objectives
 from jaxrl.data import sources
+from jaxrl.models import rotary
 from jaxrl.parallel import mesh
 from jaxrl.report import page
 from jaxrl.training import examples, metrics, setup, step
@@ -75,10 +76,9 @@ def plan(c):
     base = setup.open_base(c, {"learner.micro": c.learner.micro}, c.steps)
     longest = c.data.max_length
     width = mesh.columns(base.mesh, "learner.width", c.learner.width, longest)
-    limits = {"the model's context": base.model.context, "learner.width": width}
-    for what, limit in limits.items():
-        if not 2 <= longest <= limit:
-            raise ValueError(f"data.max_length={longest}: give 2 to {limit}, {what}")
+    rotary.check_length(base.model, longest, f"data.max_length={longest}", "lower it")
+    if not 2 <= longest <= width:
+        raise ValueError(f"data.max_length={longest}: give 2 to {width}, learner.width")
     scored = mesh.columns(base.mesh, "learner.scored", c.learner.scored, width)
     sets = []
     for key in ("path", "eval_path"):

@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import numpy as np
 
+from jaxrl.models import rotary
 from jaxrl.sampling import decode, stops
 
 log = logging.getLogger(__name__)
@@ -80,8 +81,5 @@ def check_lengths(model, buckets, max_new):
     """Refuses buckets that the model's positions cannot hold."""
     if not buckets or buckets[0] < 1:
         raise ValueError(f"rollout.buckets={buckets}: give one or more lengths of at least 1")
-    if buckets[-1] + max_new > model.context:
-        raise ValueError(
-            f"rollout.buckets[-1]={buckets[-1]} and rollout.max_new={max_new} exceed the model's "
-            f"context of {model.context}: lower one of them"
-        )
+    settings = f"rollout.buckets[-1]={buckets[-1]} and rollout.max_new={max_new}"
+    rotary.check_length(model, buckets[-1] + max_new, settings, "lower one of them")

@@ -51,6 +51,7 @@ def test_sizes_that_do_not_multiply_to_the_devices_are_refused(sizes, words):
         ({"tensor": 4, "data": -1}, {"K": 4, "V": 50}, "model.V"),
         ({"tensor": 4, "data": -1}, {"K": 4, "F": 30}, "model.F"),
         ({"fsdp": 8}, {"D": 12}, "model.D"),
+        ({"tensor": 4, "data": -1}, {"K": 4, "E": 6, "top_k": 2, "F": 3}, "model.E (experts)=6"),
     ],
 )
 def test_a_mesh_that_does_not_divide_the_model_is_refused(sizes, change, key):

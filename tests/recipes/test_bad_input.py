@@ -1,5 +1,6 @@
 """Settings that cannot work are refused before anything is compiled, by key, value and fix."""
 
+import dataclasses
 import json
 import os
 import re
@@ -75,7 +76,7 @@ def test_the_settings_that_the_tests_below_change_are_sound(checkpoint):
         ({"rollout.buckets": (8, 1.5)}, ["rollout.buckets=(8, 1.5)", "whole numbers"]),
         (
             {"rollout.buckets": (61,), "learner.width": 0},
-            ["rollout.buckets[-1]=61", "rollout.max_new=4", "of 64"],
+            ["rollout.buckets[-1]=61", "rollout.max_new=4", "of 64", "max_position", "lower one"],
         ),
         ({"rollout.buckets": (2,)}, ["prompt of 4 tokens", "buckets=(2,)", "longer bucket"]),
         ({"learner.width": 31}, ["learner.width=31", "need 32", "rollout.max_new"]),
@@ -90,6 +91,8 @@ def test_the_settings_that_the_tests_below_change_are_sound(checkpoint):
         ({"model.checkpoint": ""}, ["model.checkpoint is empty", "directory"]),
         ({"model.dtype": "float16"}, ["model.dtype='float16'", "bfloat16"]),
         ({"model.remat": "all"}, ["model.remat='all'", "block"]),
+        ({"model.router_loss": -0.1}, ["model.router_loss=-0.1", "0 (off) or more"]),
+        ({"model.router_loss": 0.1}, ["model.router_loss=0.1", "no experts", "set it to 0"]),
         ({"optimizer.lr": -1.0}, ["optimizer.lr=-1.0", "0 or more"]),
         ({"loss.eps_low": 2.0}, ["loss.eps_low=2.0", "(0, 1]"]),
         ({"advantage.ddof": 2}, ["advantage.ddof=2", "0 (population) or 1"]),
@@ -159,6 +162,8 @@ def test_a_missing_checkpoint(tmp_path):
         (lambda d: (d / "model.safetensors").unlink(), ["model.safetensors"]),
         (lambda d: edit(d, hidden_size=32), ["model.embed_tokens.weight", "asks for"]),
         (lambda d: edit(d, num_hidden_layers=3), ["lacks the tensor 'model.layers.2."]),
+        (lambda d: edit(d, num_hidden_layers=1), ["holds 'model.layers.1.", "another model"]),
+        (lambda d: edit(d, model_type="qwen3_moe"), ["lacks the tensor", "another model"]),
         (lambda d: edit(d, model_type="gpt9"), ["model_type='gpt9'", "llama"]),
         (lambda d: (d / "tokenizer.json").write_text("{}"), ["tokenizer.json", "fetch it again"]),
         (lambda d: (d / "tokenizer.json").unlink(), ["no tokenizer", "tokenizer.json"]),
@@ -168,6 +173,47 @@ def test_a_damaged_checkpoint(copy, damage, words):
     damage(copy)
     kind = (ValueError, FileNotFoundError)
     refused(tiny.config(copy), f"model.checkpoint='{copy}'", *words, kind=kind)
+
+
+def test_more_positions_than_the_encoding_has(copy):
+    """What rope_scaling adds counts: 64 positions, four times as many with yarn, and no more."""
+    longer = {"rollout.buckets": (24, 64), "learner.width": 0}
+    refused(tiny.config(copy, **longer), "buckets[-1]=64", "68 positions", "rope_scaling (yarn)")
+    edit(copy, rope_scaling={"rope_type": "yarn", "factor": 4.0})
+    assert plan(tiny.config(copy, **longer)).base.model.context == 64
+    longer["rollout.buckets"] = (24, 253)
+    refused(tiny.config(copy, **longer), "257 positions", "context of 256", "lower one of them")
+
+
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory):
+    return tiny.write(tmp_path_factory.mktemp("model") / "experts", tiny.EXPERTS)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"decoder_sparse_step": 2}, ["decoder_sparse_step=2", "only 1 and []"]),
+        ({"mlp_only_layers": [0]}, ["mlp_only_layers=[0]", "only 1 and []"]),
+        ({"num_experts_per_tok": 7}, ["num_experts_per_tok=7", "num_experts=6"]),
+        ({"num_experts": 5}, ["mlp.gate.weight' has shape (6, 16)", "asks for (5, 16)"]),
+        ({"num_experts": 7}, ["lacks the tensor 'model.layers.0.mlp.experts.6"]),
+        ({"moe_intermediate_size": 4}, ["experts.0", "has shape", "different models"]),
+        ({"model_type": "qwen3"}, ["lacks the tensor 'model.layers.0.mlp"]),
+        ({"use_sliding_window": True, "sliding_window": 8}, ["from layer 0", "full attention"]),
+    ],
+    ids=str,
+)
+def test_experts_that_the_decoder_does_not_compute(experts, tmp_path, changes, words):
+    changed = Path(shutil.copytree(experts, tmp_path / "copy"))
+    edit(changed, **changes)
+    refused(tiny.config(changed), f"model.checkpoint='{changed}'", *words)
+
+
+def test_experts_must_divide(experts, tmp_path):
+    assert plan(tiny.config(experts, **{"mesh.tensor": 2})).base.model.E == 6
+    odd = tiny.write(tmp_path / "odd", dataclasses.replace(tiny.EXPERTS, E=5))
+    refused(tiny.config(odd, **{"mesh.tensor": 2}), "mesh.tensor=2", "model.E (experts)=5")
 
 
 def truncate(file):
