@@ -191,7 +191,21 @@ def _common():
                 {
                     "checkpoint": "",  # HF directory, .gguf file, or package:NAME/FILE.gguf
                     "sha256": "",  # of a .gguf file; "" = not checked
-                    "dtype": "float32",  # of activations and products; parameters are float32
+                    "dtype": "float32",  # of activations and products
+                    # of what is trained: float32 (master weights), or bfloat16, which each update
+                    # rounds by chance; moments and sums of gradients are float32 either way
+                    "params": "float32",
+                    # of the frozen model under adapters: float32, bfloat16, or int8 (projections;
+                    # the rest bfloat16); norms and biases stay float32
+                    "base": "float32",
+                    "lora": ConfigDict(
+                        {  # rank > 0 trains adapters (and heads); a reference has none of them
+                            "rank": 0,  # 0 = all parameters are trained
+                            "alpha": 16.0,  # the change is alpha / rank · A B
+                            "targets": ("q", "k", "v", "o", "gate", "up", "down"),
+                            "adapter": "",  # peft directory to start from; "" = no change at first
+                        }
+                    ),
                     "remat": "none",  # what the backward pass recomputes: none, dots, block
                     # weight of the load-balancing loss of a mixture of experts (models/moe.py), at
                     # the cost of one more forward pass; 0 = off

@@ -108,6 +108,6 @@ class TrainState:
     """All that an update changes."""
 
     step: Array  # [] int32: updates done
-    params: dict
+    params: dict  # what is trained: the model's parameters, or adapters of a frozen model
     opt: tuple
     skipped: Array  # [] int32: updates left out because a gradient was not finite

@@ -114,13 +114,20 @@ def check(path, c):
     _check_shapes(_open(Path(path)), _names(c), path)
 
 
-def load(path, c=None, shardings=None, dtype=jnp.float32):
-    """Parameters of the checkpoint at `path`, placed by the tree `shardings` if there is one."""
+def load(path, c=None, shardings=None, dtype=jnp.float32, each=None):
+    """Parameters of the checkpoint at `path`, placed by the tree `shardings` if there is one.
+
+    each: (parameter, path in our tree, Spec) -> what to keep of it, before the next one is read.
+    """
     path = Path(path)
     c = config(path) if c is None else c
     stored = _open(path)
     _check_shapes(stored, _names(c), path)
-    build = lambda keys, s, place=None: _leaf(stored, _keys(keys), s, place, dtype)
+    each = each or (lambda x, keys, s: x)
+
+    def build(keys, s, place=None):
+        return each(_leaf(stored, _keys(keys), s, place, dtype), _keys(keys), s)
+
     trees = (decoder.specs(c),) if shardings is None else (decoder.specs(c), shardings)
     return jax.tree_util.tree_map_with_path(build, *trees, is_leaf=spec.is_spec)
 

@@ -3,6 +3,7 @@
 Knows names, shapes and bytes; what the tensors mean is the business of checkpoints.py.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -43,9 +44,9 @@ def open_directory(path):
         raise FileNotFoundError(f"no checkpoint directory at {path}: check the path")
     if (path / INDEX).is_file():
         weight_map = read_json(path / INDEX)["weight_map"]
-        opened = {file: _open_safetensors(path / file) for file in sorted(set(weight_map.values()))}
+        opened = {file: open_safetensors(path / file) for file in sorted(set(weight_map.values()))}
     elif (path / "model.safetensors").is_file():
-        opened = {"model.safetensors": _open_safetensors(path / "model.safetensors")}
+        opened = {"model.safetensors": open_safetensors(path / "model.safetensors")}
     else:
         raise FileNotFoundError(
             f"{path} holds neither model.safetensors nor {INDEX}: only safetensors checkpoints are "
@@ -56,19 +57,30 @@ def open_directory(path):
     return Stored(shapes, lambda name, index: slices[name][index])
 
 
-def _open_safetensors(file):
+def open_safetensors(file):
+    """One file of tensors, under safetensors' own protocol."""
     try:
         return safe_open(file, framework="np")
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{file} is named in {INDEX} but missing: fetch it again"
+            f"{file} is missing, which its index or config asks for: fetch it again"
         ) from error
     except SafetensorError as error:
         raise ValueError(f"{file} is truncated or corrupt ({error}): fetch it again") from error
 
 
 def write_directory(path, tensors, configs, tokenizer, max_shard_bytes=SHARD_BYTES):
-    """Writes tensors, {file name: JSON value} and tokenizer under another name, then renames."""
+    """Writes tensors, {file name: JSON value} and tokenizer, all of it or nothing."""
+    with new_directory(path) as temporary:
+        for name, value in configs.items():
+            write_json(temporary / name, value)
+        tokenizer.save(temporary)
+        _write_shards(temporary, tensors, max_shard_bytes)
+
+
+@contextlib.contextmanager
+def new_directory(path):
+    """A directory to fill under another name, which then becomes `path`."""
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise FileExistsError(
             f"{path} exists and is not empty: remove it or choose another directory"
@@ -76,10 +88,7 @@ def write_directory(path, tensors, configs, tokenizer, max_shard_bytes=SHARD_BYT
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        for name, value in configs.items():
-            _write_json(temporary / name, value)
-        tokenizer.save(temporary)
-        _write_shards(temporary, tensors, max_shard_bytes)
+        yield temporary
         temporary.chmod(0o755)  # mkdtemp's is private
         try:
             os.rename(temporary, path)
@@ -106,7 +115,7 @@ def _write_shards(path, tensors, max_shard_bytes):
         write_safetensors(path / file, shard)
         weight_map |= {tensor.name: file for tensor in shard}
     total = {"total_size": sum(map(_size, tensors))}
-    _write_json(path / INDEX, {"metadata": total, "weight_map": weight_map})
+    write_json(path / INDEX, {"metadata": total, "weight_map": weight_map})
 
 
 def write_safetensors(file, tensors):
@@ -135,7 +144,8 @@ def read_json(file):
         raise ValueError(f"{file} is not valid JSON ({error}): fetch it again") from error
 
 
-def _write_json(file, value):
+def write_json(file, value):
+    """A JSON value as a file for people too."""
     file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 

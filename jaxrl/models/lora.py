@@ -6,24 +6,19 @@ Adapters are a tree of their own, stacked over layers as the decoder's parameter
     decoder.forward(lora.attached(params, adapters, c), ...)   # gradients reach the adapters alone
     decoder.forward(lora.merged(params, adapters, c), ...)     # the same numbers, one product each
 
-Files are those of the `peft` library, both ways.
+params may be held in fewer bits (models/frozen.py); files are those of `peft` (peft_files.py).
 """
 
 import dataclasses
-import json
 import math
-from pathlib import Path
 
 import jax.numpy as jnp
-import numpy as np
-import safetensors.numpy
 
-from jaxrl.models import decoder, families
-from jaxrl.models.layers import Adapted
+from jaxrl.models import decoder
+from jaxrl.models.layers import Adapted, dense
 from jaxrl.models.spec import Spec, stack
 
-TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+TARGETS = decoder.MATRICES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +28,7 @@ class LoraConfig:
     rank: int = 0
     alpha: float = 16.0
     targets: tuple[str, ...] = TARGETS
+    adapter: str = ""  # directory of a peft adapter to start from
 
     def __post_init__(self):
         if self.rank < 0:
@@ -44,11 +40,30 @@ class LoraConfig:
             raise ValueError(
                 f"model.lora.targets={self.targets}: give some of {', '.join(TARGETS)}, each once"
             )
+        if self.adapter and not self.rank:
+            raise ValueError(
+                f"model.lora.adapter={self.adapter!r} with model.lora.rank=0, which trains all "
+                "parameters: set model.lora.rank to the adapter's, or leave the adapter out"
+            )
 
     @property
     def scale(self):
         """α / r."""
         return self.alpha / self.rank
+
+
+def check(model, c):
+    """Refuses a rank above that of a matrix it is to change."""
+    tree = decoder.specs(model)["layers"]
+    for t in c.targets:
+        sizes = tree[t].shape[1:]
+        into, out = math.prod(sizes[: tree[t].fan_in]), math.prod(sizes[tree[t].fan_in :])
+        if c.rank > min(into, out):
+            raise ValueError(
+                f"model.lora.rank={c.rank} is above the rank of the target {t!r}, a matrix of "
+                f"{into} × {out}: give at most {min(into, out)}, or leave {t!r} out of "
+                "model.lora.targets"
+            )
 
 
 def specs(model, c):
@@ -59,87 +74,38 @@ def specs(model, c):
 
 
 def attached(params, adapters, c):
-    """The decoder's parameters with Adapted matrices in the place of the targets."""
-    pair = lambda t, x: Adapted(params["layers"][t], x["a"], x["b"] * c.scale)
-    changed = {t: pair(t, x) for t, x in adapters["layers"].items()}
-    return params | {"layers": params["layers"] | changed}
+    """The decoder's parameters with Adapted matrices in the place of the targets.
 
-
-def merged(params, adapters, c):
-    """The decoder's parameters with the changes added in."""
-
-    def add(t, x):
-        w = params["layers"][t]
-        change = jnp.einsum("lir,lro->lio", _flat(x["a"], -1), _flat(x["b"], 2))
-        return w + (c.scale * change).reshape(w.shape).astype(w.dtype)
-
-    changed = {t: add(t, x) for t, x in adapters["layers"].items()}
-    return params | {"layers": params["layers"] | changed}
-
-
-def save(adapters, model, c, base, path):
-    """Writes the directory that `peft.PeftModel.from_pretrained` reads; must not exist yet.
-
-    base: the name or path of the base model, which peft's file repeats.
+    What else is trained beside the adapters, such as a head, comes along. Computes nothing.
     """
-    path = Path(path)
-    path.mkdir(parents=True)
-    tensors = {}
-    for t, x in adapters["layers"].items():
-        a, b = _flat(np.asarray(x["a"]), -1), _flat(np.asarray(x["b"]), 2)
-        for i in range(model.L):
-            tensors[f"{_peft_name(t, i)}.lora_A.weight"] = np.ascontiguousarray(a[i].T)
-            tensors[f"{_peft_name(t, i)}.lora_B.weight"] = np.ascontiguousarray(b[i].T)
-    safetensors.numpy.save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
-    names = [_hf_name(t).split(".")[-1] for t in c.targets]
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": str(base)}
-    config |= {"r": c.rank, "lora_alpha": c.alpha, "target_modules": names, "bias": "none"}
-    (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    pair = lambda t, x: Adapted(params["layers"][t], x["a"], x["b"], c.scale)
+    changed = {t: pair(t, x) for t, x in adapters["layers"].items()}
+    return params | adapters | {"layers": params["layers"] | changed}
 
 
-def load(path, model):
-    """(adapters, LoraConfig) of such a directory; refuses what we do not compute."""
-    path = Path(path)
-    config = json.loads((path / CONFIG).read_text())
-    c = _from_peft(config, path)
-    tensors = safetensors.numpy.load_file(path / WEIGHTS)
-    shapes = specs(model, c)["layers"]
-    wanted = {
-        f"{_peft_name(t, i)}.lora_{x}.weight" for t in shapes for i in range(model.L) for x in "AB"
-    }
-    if set(tensors) != wanted:
-        odd = sorted(set(tensors) ^ wanted)[:3]
-        raise ValueError(
-            f"{path / WEIGHTS} and the model differ in {len(set(tensors) ^ wanted)} tensors, such as "
-            f"{', '.join(odd)}: the adapter is of another model or of other targets"
-        )
+def merged(params, adapters, c, dtype=jnp.float32):
+    """The decoder's parameters as plain arrays of `dtype`, the changes added in, in f32."""
 
-    def leaf(t, side, shape):
-        rows = [tensors[f"{_peft_name(t, i)}.lora_{side}.weight"].T for i in range(model.L)]
-        if rows[0].size * model.L != math.prod(shape):
-            raise ValueError(
-                f"{path / WEIGHTS}: {_peft_name(t, 0)}.lora_{side}.weight has shape "
-                f"{rows[0].T.shape}, the model needs {shape[1:]}: it is of another model"
-            )
-        return np.stack(rows).reshape(shape).astype(np.float32)
+    def add(w, x):
+        w, wide = dense(w), lambda x: x.astype(jnp.float32)
+        change = jnp.einsum("lir,lro->lio", wide(columns(x["a"])), wide(rows(x["b"])))
+        return (w + (c.scale * change).reshape(w.shape)).astype(dtype)
 
-    pair = lambda t, s: {"a": leaf(t, "A", s["a"].shape), "b": leaf(t, "B", s["b"].shape)}
-    return {"layers": {t: pair(t, s) for t, s in shapes.items()}}, c
+    layers = params["layers"]
+    changed = {t: add(layers[t], x) for t, x in adapters["layers"].items()}
+    plain = {name: dense(w, dtype) for name, w in layers.items() if name not in changed}
+    rest = {name: dense(w, dtype) for name, w in params.items() if name != "layers"}
+    return rest | {"layers": plain | changed}
 
 
-def _from_peft(config, path):
-    known = {"peft_type": "LORA", "bias": "none", "use_rslora": False, "use_dora": False}
-    for key, value in known.items():
-        if config.get(key, value) != value:
-            raise ValueError(
-                f"{path / CONFIG}: {key}={config[key]!r} is not supported: use {value!r}"
-            )
-    ours = {_hf_name(t).split(".")[-1]: t for t in TARGETS}
-    wrong = sorted(set(config["target_modules"]) - set(ours))
-    if wrong:
-        raise ValueError(f"{path / CONFIG}: targets {wrong} are not supported: use {sorted(ours)}")
-    targets = tuple(t for name, t in ours.items() if name in config["target_modules"])
-    return LoraConfig(config["r"], config["lora_alpha"], targets)
+def columns(a):
+    """[L, in.., r] -> [L, in, r]."""
+    return a.reshape(a.shape[0], -1, a.shape[-1])
+
+
+def rows(b):
+    """[L, r, out..] -> [L, r, out]."""
+    return b.reshape(*b.shape[:2], -1)
 
 
 def _pair(s, rank):
@@ -147,16 +113,3 @@ def _pair(s, rank):
     into, out = slice(0, s.fan_in), slice(s.fan_in, None)
     a = Spec((*s.shape[into], rank), (*s.axes[into], "rank"), fan_in=s.fan_in)
     return {"a": a, "b": Spec((rank, *s.shape[out]), ("rank", *s.axes[out]), "zeros")}
-
-
-def _flat(x, keep):
-    """[L, in.., r] -> [L, in, r] for keep −1, [L, r, out..] -> [L, r, out] for keep 2."""
-    return x.reshape(x.shape[0], -1, x.shape[-1]) if keep < 0 else x.reshape(*x.shape[:2], -1)
-
-
-def _hf_name(target):
-    return families.NAMES["layers", target][0].removesuffix(".weight")
-
-
-def _peft_name(target, layer):
-    return "base_model.model." + _hf_name(target).format(layer)

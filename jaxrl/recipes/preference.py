@@ -113,19 +113,20 @@ class Parts:
         objective = functools.partial(preferences.PREFERENCES[loss.name], c=loss)
         tokens = step.rewards if loss.name in preferences.REWARD_MODELS else step.log_probs
         loss_fn = step.make_loss(objective, base.model, tokens=tokens, **base.how)
-        balance = step.make_balance(objective, base.model, base.router_loss, **base.how)
-        self._step = step.make_train_step(loss_fn, base.tx, base.shardings(), balance=balance)
+        self._step = base.train_step(loss_fn, objective)
         self._sums = step.make_sums(loss_fn)
         self._score = step.make_score(base.model, **base.how)
         made = preferences.prepare(loss)
         self._prepare = step.make_prepare(made, base.model, **base.how) if made else None
-        self._reference = base.load() if loss.name in preferences.NEED_A_REFERENCE else None
+        self._reference = None
+        if loss.name in preferences.NEED_A_REFERENCE:
+            self._reference = base.reference(session.frozen)
 
     def learn(self, state, batch):
         """One update on a list of preferences."""
         with self._session.clock.stage("update"):
-            rows, count = self._rows(state.params, batch)
-            state, stats, _ = self._step(state, rows, count)
+            rows, count = self._rows(self._whole(state), batch)
+            state, stats, _ = self._step(state, rows, count, self._session.frozen)
             stats = jax.device_get(stats)  # waits: the clock is for the work, not its dispatch
         trained = sum(len(r) for x in batch for r in x.responses)
         return state, stats | {"tokens/trained": trained}
@@ -141,15 +142,19 @@ class Parts:
         if not held_out or not self._session.evaluates(done):
             return
         with self._session.clock.stage("eval"):
+            params = self._whole(state)
             for start in range(0, len(held_out), size):
                 batch = [held_out[i] for i in range(start, min(start + size, len(held_out)))]
-                sums = jax.device_get(self._sums(state.params, *self._rows(state.params, batch)))
+                sums = jax.device_get(self._sums(params, *self._rows(params, batch)))
                 total = sums if total is None else jax.tree.map(lambda x, y: x + y, total, sums)
         loss, stats = total
         mean = lambda x: float(x / stats["weight"])
         row = {"step": done, "name": "held_out", "n": len(held_out), "loss": mean(loss)}
         row |= {"preferred": mean(stats["preference/accuracy"])}
         self._session.writer.evaluation(row | {"margin": mean(stats["preference/margin"])})
+
+    def _whole(self, state):
+        return self._plan.base.join(state.params, self._session.frozen)
 
     def _rows(self, params, batch):
         """Packed and placed, with all that the loss reads of other models or of the whole batch."""

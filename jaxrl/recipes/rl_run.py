@@ -45,12 +45,13 @@ class Run:
         )
         self.state = s.state
         self._sampler = self._make_sampler(p.sample, p.env, c.rollout.prompts)
-        self._sampler.compile(p.base.abstract)
+        shapes, self._policy = p.base.policy()
+        self._sampler.compile(shapes)
         self._baseline = None  # the sampler of greedy responses to the training prompts
         if "greedy" in estimators.find(p.estimator.name).needs:
             self._baseline = self._make_sampler(p.greedy, p.env, c.rollout.prompts)
         self._estimate = jax.jit(estimators.estimate, static_argnums=1)
-        self._learner = make_learner(p)
+        self._learner = make_learner(p, s.frozen)
         if p.held_out:
             self._judge = enter(EnvPool(c.env.name, p.held_out_params, **limits))
             self._greedy = self._make_sampler(p.greedy, p.held_out, c.eval.prompts)
@@ -72,6 +73,7 @@ class Run:
 
     def collect(self, params, tasks, key, version):
         """Samples and scores; with `resample`, until enough groups have a signal."""
+        params = self._policy(params, self._session.frozen)
         once = functools.partial(self._collect_once, params, tasks, version)
         keys = (jax.random.fold_in(key, n) for n in range(self._c.rollout.rounds))
         more = lambda: once(next(keys))
@@ -153,7 +155,7 @@ class Run:
                 self._judge,
                 p.base.tokenizer,
                 self._greedy,
-                state.params,
+                self._policy(state.params, self._session.frozen),
                 jax.random.key(c.seed),  # greedy draws nothing from it
                 name="held_out",
                 step=step,
@@ -162,9 +164,10 @@ class Run:
         self._session.writer.evaluation(row)
 
 
-def make_learner(p):
+def make_learner(p, frozen=None):
     """The compiled update that a Plan asks for, with its reference if the loss has one."""
-    reference = p.base.load() if p.objective.kl_coef else None
+    reference = p.base.reference(frozen) if p.objective.kl_coef else None
     objective = functools.partial(objectives.OBJECTIVES[p.objective.name], c=p.objective)
     prepare = objectives.prepare(p.objective)
-    return Learner(p.base, objective, p.learner, reference=reference, prepare=prepare)
+    given = {"frozen": frozen, "reference": reference, "prepare": prepare}
+    return Learner(p.base, objective, p.learner, **given)

@@ -108,15 +108,14 @@ class Parts:
         base, how = plan.base, objectives.ObjectiveConfig(name="sft")
         objective = functools.partial(objectives.OBJECTIVES[how.name], c=how)
         loss_fn = step.make_loss(objective, base.model, **base.how)
-        balance = step.make_balance(objective, base.model, base.router_loss, **base.how)
-        self._step = step.make_train_step(loss_fn, base.tx, base.shardings(), balance=balance)
+        self._step = base.train_step(loss_fn, objective)
         self._score = step.make_score(base.model, **base.how)
 
     def learn(self, state, batch):
         """One update on a list of examples."""
         with self._session.clock.stage("update"):
             rows, count = self._pack(batch)
-            state, stats, _ = self._step(state, rows, count)
+            state, stats, _ = self._step(state, rows, count, self._session.frozen)
             stats = jax.device_get(stats)  # waits: the clock is for the work, not its dispatch
         return state, stats | {"tokens/trained": sum(int(x.mask.sum()) for x in batch)}
 
@@ -131,10 +130,11 @@ class Parts:
         if not held_out or not self._session.evaluates(done):
             return
         with self._session.clock.stage("eval"):
+            params = self._plan.base.join(state.params, self._session.frozen)
             for start in range(0, len(held_out), size):
                 stop = min(start + size, len(held_out))
                 rows, count = self._pack([held_out[i] for i in range(start, stop)])
-                logp = self._score(state.params, rows, count)
+                logp = self._score(params, rows, count)
                 total -= float(jnp.where(rows.mask > 0, logp, 0).sum())
                 tokens += int(rows.mask.sum())
         row = {"step": done, "name": "held_out", "n": len(held_out), "loss": total / tokens}

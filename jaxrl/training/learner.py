@@ -31,16 +31,15 @@ class LearnerConfig:
 class Learner:
     """Holds the compiled update.
 
-    reference: parameters for the KL term, None without one. prepare: as for `step.make_prepare`,
-    None where the objective needs nothing of the whole batch.
+    frozen: from `Base.load_frozen`. reference: parameters for the KL term, None without one.
+    prepare: as for `step.make_prepare`, None where the objective needs nothing of the whole batch.
     """
 
-    def __init__(self, base, objective, c, *, reference=None, prepare=None):
-        self._c, self._base, self._reference = c, base, reference
+    def __init__(self, base, objective, c, *, frozen=None, reference=None, prepare=None):
+        self._c, self._base, self._frozen, self._reference = c, base, frozen, reference
         how = base.how | {"temperature": c.temperature}
         loss_fn = step.make_loss(objective, base.model, **how)
-        balance = step.make_balance(objective, base.model, base.router_loss, **base.how)
-        self._step = step.make_train_step(loss_fn, base.tx, base.shardings(), balance=balance)
+        self._step = base.train_step(loss_fn, objective)
         self._score = step.make_score(base.model, **how)
         self._prepare = step.make_prepare(prepare, base.model, **how) if prepare else None
 
@@ -54,7 +53,7 @@ class Learner:
         rows, count, where = self._pack(traj, groups, np.asarray(adv), in_loss)
         rows = rows.replace(sampler_logp=rows.old_logp)
         if self._c.old_logp == "learner":
-            rows = rows.replace(old_logp=self._score(state.params, rows, count))
+            rows = rows.replace(old_logp=self._score(self._whole(state), rows, count))
         if self._reference is not None:
             rows = rows.replace(ref_logp=self._score(self._reference, rows, count))
         state, metrics, first = self._update(state, rows, count)
@@ -65,8 +64,11 @@ class Learner:
 
     def _update(self, state, rows, count):
         if self._prepare:
-            rows = rows.replace(prepared=self._prepare(state.params, rows, count))
-        return self._step(state, rows, count)
+            rows = rows.replace(prepared=self._prepare(self._whole(state), rows, count))
+        return self._step(state, rows, count, self._frozen)
+
+    def _whole(self, state):
+        return self._base.join(state.params, self._frozen)
 
     def _pack(self, traj, groups, adv, in_loss):
         c = self._c

@@ -6,11 +6,13 @@ rate, decay or clip and still restore. Skipping a non-finite update belongs to `
 
 import dataclasses
 import math
+import zlib
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrl.ops import rounding
 from jaxrl.records import TrainState
 
 PLAIN = ("norm", "bias")  # parameters whose name ends so are not decayed
@@ -77,7 +79,30 @@ def decay_mask(params):
 def init_state(tx, params):
     """The TrainState before the first update. Traceable, so that `jit` creates it in place."""
     zero = lambda: jnp.zeros((), jnp.int32)  # one each: the step donates both
-    return TrainState(step=zero(), params=params, opt=tx.init(params), skipped=zero())
+    return TrainState(step=zero(), params=params, opt=tx.init(_wide(params)), skipped=zero())
+
+
+def update(tx, grads, state, key):
+    """The TrainState after one update, in f32 throughout. key: of this update alone.
+
+    Parameters in bfloat16 are rounded by chance (ops/rounding.py): to the nearest, an update below
+    1/256 of a parameter would never be seen.
+    """
+    updates, opt = tx.update(grads, state.opt, _wide(state.params))
+    moved = optax.apply_updates(_wide(state.params), updates)
+
+    def narrow(path, x, like):
+        if like.dtype == x.dtype:
+            return x
+        name = jax.tree_util.keystr(path)
+        return rounding.stochastic(x, jax.random.fold_in(key, zlib.crc32(name.encode())))
+
+    params = jax.tree_util.tree_map_with_path(narrow, moved, state.params)
+    return state.replace(params=params, opt=opt)
+
+
+def _wide(params):
+    return jax.tree.map(lambda x: x.astype(jnp.float32), params)
 
 
 def abstract_state(tx, params):

@@ -11,7 +11,7 @@ from jaxrl.training.clock import Clock
 
 class Session:
     """A context manager around a loop. Inside it: `state` and `start` (the loop's first index),
-    `clock` (its stages) and `writer` (the records).
+    `frozen` (the base under adapters, or None), `clock` (its stages) and `writer` (the records).
 
     stream: the data's iterator, saved with the state. epochs: updates for each index of the loop.
     """
@@ -36,6 +36,7 @@ class Session:
         saves = self._c.checkpoint
         self._saver = enter(Checkpointer(self._workdir, keep=saves.keep, every=saves.every))
         self.clock = enter(contextlib.closing(Clock()))
+        self.frozen = self._base.load_frozen()
         self.state, host = setup.start_or_resume(self._base, self._saver)
         if host:
             self._stream.set_state(host["tasks"])

@@ -1,9 +1,11 @@
 """What every recipe does first: model, mesh, optimizer, the state a run starts or resumes from."""
 
 import dataclasses
+import functools
 import json
 import logging
 import math
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,9 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 
 from jaxrl.data.tokenizers import Tokenizer
-from jaxrl.models import checkpoints, decoder, spec
+from jaxrl.models import checkpoints, decoder, frozen, lora, peft_files, spec
 from jaxrl.parallel import mesh, rules
-from jaxrl.training import optimizer
+from jaxrl.training import adapters, optimizer, step
 
 log = logging.getLogger(__name__)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -29,20 +31,76 @@ class Base:
     model: decoder.Config
     tokenizer: Tokenizer
     mesh: Mesh
-    abstract: dict  # parameters as shapes with shardings
+    abstract: dict  # what is trained as shapes with shardings: all parameters, or adapters
     optimizer: optimizer.OptimizerConfig
     tx: optax.GradientTransformation
     how: dict[str, Any]  # dtype and remat of the learner's forward pass
+    seed: int = 0
     router_loss: float = 0.0  # weight of the balance of experts
+    adapters: lora.LoraConfig = dataclasses.field(default_factory=lora.LoraConfig)
+    precision: str = "float32"  # of a frozen base
 
     def load(self):
-        """The base model's parameters, in float32, straight to their shardings; heads are zeros."""
+        """What is trained as it starts, straight to its shardings; heads are zeros."""
         shardings = jax.tree.map(lambda x: x.sharding, self.abstract)
-        stored = decoder.specs(self.model).keys()
-        params = checkpoints.load(self.path, self.model, {k: shardings[k] for k in stored})
+        if self.adapters.rank:
+            params = self._first_adapters({"layers": shardings["layers"]})
+        else:
+            stored = decoder.specs(self.model).keys()
+            dtype = self.abstract["embed"].dtype
+            places = {k: shardings[k] for k in stored}
+            params = checkpoints.load(self.path, self.model, places, dtype)
         zero = lambda x: jax.device_put(jnp.zeros(x.shape, x.dtype), x.sharding)
-        heads = {k: x for k, x in self.abstract.items() if k not in stored}
+        heads = {k: x for k, x in self.abstract.items() if k not in params}
         return params | jax.tree.map(zero, heads)
+
+    def _first_adapters(self, shardings):
+        dtype = jax.tree.leaves(self.abstract["layers"])[0].dtype
+        if self.adapters.adapter:
+            found, _ = peft_files.load(self.adapters.adapter, self.model)
+            found = jax.tree.map(lambda x: x.astype(dtype), found)
+            return jax.device_put(found, shardings)
+        key = jax.random.fold_in(jax.random.key(self.seed), zlib.crc32(b"adapters"))
+        draw = functools.partial(spec.init, lora.specs(self.model, self.adapters), dtype=dtype)
+        return jax.jit(draw, out_shardings=shardings)(key)
+
+    def load_frozen(self):
+        """The base under adapters, at its precision; None where all parameters are trained."""
+        if not self.adapters.rank:
+            return None
+        reduce = jax.jit(frozen.reduced, static_argnums=(1, 2, 3))
+        keep = lambda x, path, s: reduce(x, path[-1], s.fan_in, self.precision)
+        return checkpoints.load(self.path, self.model, self._placed(), each=keep)
+
+    def reference(self, base):
+        """The policy that a KL or preference loss compares with: the model without adapters."""
+        return base if self.adapters.rank else self.load()
+
+    def join(self, params, base):
+        """The parameters that a forward pass takes. base: from `load_frozen`. Computes nothing."""
+        return lora.attached(base, params, self.adapters) if self.adapters.rank else params
+
+    def policy(self):
+        """The parameters that a sampler takes, as shapes, and a compiled (params, base) -> them.
+
+        Adapters are merged into a copy of the base, in the type that is sampled with.
+        """
+        if not self.adapters.rank:
+            return self.abstract, lambda params, base: params
+        merge = functools.partial(lora.merged, c=self.adapters, dtype=self.how["dtype"])
+        places, tree = self._placed(), decoder.specs(self.model)
+        shapes = spec.abstract(tree, self.how["dtype"], places)
+        swap = lambda params, base: merge(base, params)
+        return shapes, jax.jit(swap, out_shardings=places)
+
+    def train_step(self, loss_fn, objective):
+        """`step.make_train_step` of this base; objective: that of loss_fn."""
+        balance = step.make_balance(objective, self.model, self.router_loss, **self.how)
+        rest = {"join": self.join, "seed": self.seed, "balance": balance}
+        return step.make_train_step(loss_fn, self.tx, self.shardings(), **rest)
+
+    def _placed(self):
+        return rules.shardings(decoder.specs(self.model), self.mesh, rules.TRAIN)
 
     def abstract_state(self):
         """The TrainState as shapes with shardings."""
@@ -72,16 +130,26 @@ def open_base(c, rows, updates, *, specs=decoder.specs):
         raise ValueError(f"model.dtype={c.model.dtype!r}: give one of {', '.join(DTYPES)}")
     if c.model.remat not in decoder.REMAT:
         raise ValueError(f"model.remat={c.model.remat!r}: give one of {', '.join(decoder.REMAT)}")
+    if c.model.params not in DTYPES:
+        raise ValueError(f"model.params={c.model.params!r}: give one of {', '.join(DTYPES)}")
+    small = adapters.settings(c)
     tuning = optimizer.OptimizerConfig(**c.optimizer, steps=updates)
     path, model, tokenizer = _open_checkpoint(c)
     _check_router_loss(c.model.router_loss, model)
     devices = mesh.make(**c.mesh)
     mesh.check(devices, model, rows=rows)
     tree = specs(model)
-    abstract = spec.abstract(tree, shardings=rules.shardings(tree, devices, rules.TRAIN))
+    if small.rank:
+        adapters.check(small, model)
+        heads = {k: s for k, s in tree.items() if k not in decoder.specs(model)}
+        tree = lora.specs(model, small) | heads
+    places = rules.shardings(tree, devices, rules.TRAIN)
+    abstract = spec.abstract(tree, DTYPES[c.model.params], places)
     how = {"dtype": DTYPES[c.model.dtype], "remat": c.model.remat}
-    tx, router_loss = optimizer.build(tuning), c.model.router_loss
-    return Base(path, model, tokenizer, devices, abstract, tuning, tx, how, router_loss)
+    rest = {"seed": c.seed, "adapters": small, "precision": c.model.base}
+    rest |= {"router_loss": c.model.router_loss}
+    tx = optimizer.build(tuning)
+    return Base(path, model, tokenizer, devices, abstract, tuning, tx, how, **rest)
 
 
 def _check_router_loss(value, model):

@@ -1,5 +1,6 @@
 """The update: sums over micro-batches, one division, one optimizer step."""
 
+import zlib
 from functools import partial
 
 import jax
@@ -9,6 +10,7 @@ import optax
 from jaxrl.models import decoder, heads, moe
 from jaxrl.ops import logprobs
 from jaxrl.parallel import rules
+from jaxrl.training import optimizer
 
 
 def log_probs(params, rows, model, *, temperature=1.0, dtype=jnp.float32, remat="none"):
@@ -127,34 +129,48 @@ def make_balance(objective, model, coef, **how):
     return balance
 
 
-def make_train_step(loss_fn, tx, shardings, *, balance=None):
-    """step(state, rows, count) -> (state, metrics, logp [C, N, M]).
+def make_train_step(
+    loss_fn, tx, shardings, *, join=lambda params, frozen: params, seed=0, balance=None
+):
+    """step(state, rows, count, frozen=None) -> (state, metrics, logp [C, N, M]).
 
     rows: C micro-batches, [C, N, ..] each leaf, of which the first `count` are visited. loss_fn as
     from `make_loss`; stats["weight"] divides all sums, once, unless stats["divisor"] says by what
-    to divide the loss. shardings: of the state. balance: as from `make_balance`, None without that
-    loss. An update with a non-finite gradient is left out and counted.
+    to divide the loss. shardings: of the state. An update with a non-finite gradient is left out
+    and counted.
+
+    frozen: what the model has beside state.params, never differentiated; join(params, frozen) is
+    what loss_fn takes. seed: of the rounding of parameters in bfloat16. balance: as
+    from `make_balance`, None without that loss.
     """
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+
+    def loss_of(params, frozen, rows):
+        return loss_fn(join(params, frozen), rows)
+
+    grad_fn = jax.value_and_grad(loss_of, has_aux=True)
 
     @partial(jax.jit, donate_argnums=0, out_shardings=(shardings, None, None))
-    def step(state, rows, count):
+    def step(state, rows, count, frozen=None):
         if balance:
-            rows = rows.replace(balance=balance(state.params, rows, count))
+            whole = join(state.params, frozen)
+            rows = rows.replace(balance=balance(whole, rows, count))
 
         def add(i, carry):
             sums, logp = carry
-            (loss, (stats, part)), grads = grad_fn(state.params, _take(rows, i))
+            (loss, (stats, part)), grads = grad_fn(state.params, frozen, _take(rows, i))
             return jax.tree.map(jnp.add, sums, (loss, stats, grads)), logp.at[i].set(part)
 
-        like = jax.eval_shape(grad_fn, state.params, _take(rows, 0))
-        (loss, (stats, _)), grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+        like = jax.eval_shape(grad_fn, state.params, frozen, _take(rows, 0))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), like)  # sums are in f32
+        (loss, (stats, _)), grads = zeros
         start = (loss, stats, grads), jnp.zeros(rows.slot.shape, jnp.float32)
         (loss, stats, grads), logp = jax.lax.fori_loop(0, count, add, start)
         weight, routing = stats.pop("weight"), stats.pop("routing", None)
         divisor = jnp.maximum(stats.pop("divisor", weight), 1)
         grads = jax.tree.map(lambda g: g / divisor, grads)
-        state, norm, finite = _apply(state, grads, weight > 0, tx)
+        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"rounding"))
+        key = jax.random.fold_in(key, state.step)
+        state, norm, finite = _apply(state, grads, weight > 0, tx, key)
         metrics = {name: x / jnp.maximum(weight, 1) for name, x in stats.items()}
         metrics |= {"policy/loss": loss / divisor, "optim/grad_norm": norm}
         metrics |= {} if routing is None else moe.metrics(routing)
@@ -163,15 +179,11 @@ def make_train_step(loss_fn, tx, shardings, *, balance=None):
     return step
 
 
-def _apply(state, grads, any_loss, tx):
+def _apply(state, grads, any_loss, tx, key):
     """The optimizer step, or none if the gradient is not finite or nothing was in the loss."""
     norm = optax.tree.norm(grads)
     finite = jnp.isfinite(norm)
-
-    def update(state):
-        updates, opt = tx.update(grads, state.opt, state.params)
-        return state.replace(params=optax.apply_updates(state.params, updates), opt=opt)
-
+    update = lambda state: optimizer.update(tx, grads, state, key)
     state = jax.lax.cond(finite & any_loss, update, lambda s: s, state)
     return state.replace(step=state.step + 1, skipped=state.skipped + ~finite), norm, finite
 

@@ -139,7 +139,7 @@ def test_missing_paths_are_named(tmp_path, checkpoint):
     with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors nor"):
         checkpoints.load(checkpoint)
     (checkpoint / hf_files.INDEX).write_text('{"weight_map": {"x": "model-1.safetensors"}}')
-    with pytest.raises(FileNotFoundError, match=r"model-1\.safetensors is named in"):
+    with pytest.raises(FileNotFoundError, match=r"model-1\.safetensors is missing"):
         checkpoints.load(checkpoint)
     (checkpoint / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"config\.json"):

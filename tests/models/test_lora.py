@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from jaxrl.models import decoder, lora, spec
+from jaxrl.models import decoder, lora, peft_files, spec
 
 TOKENS = np.random.default_rng(0).integers(0, tiny.MODEL.V, (2, 9)).astype(np.int32)
 CASES = [
@@ -58,8 +58,8 @@ def test_gradients_reach_the_adapters_and_are_those_of_the_merged_model():
 @pytest.mark.parametrize("c", CASES, ids=lambda c: "-".join(c.targets))
 def test_a_saved_adapter_comes_back(tmp_path, c):
     x = adapters(c)
-    lora.save(x, tiny.MODEL, c, "base", tmp_path / "adapter")
-    back, same = lora.load(tmp_path / "adapter", tiny.MODEL)
+    peft_files.save(x, tiny.MODEL, c, "base", tmp_path / "adapter")
+    back, same = peft_files.load(tmp_path / "adapter", tiny.MODEL)
     assert same == c
     jax.tree.map(np.testing.assert_array_equal, back, x)
 
@@ -73,7 +73,7 @@ def test_peft_computes_the_same_logits(tmp_path, c):
 
     x = adapters(c)
     tiny.write(tmp_path / "model")
-    lora.save(x, tiny.MODEL, c, tmp_path / "model", tmp_path / "adapter")
+    peft_files.save(x, tiny.MODEL, c, tmp_path / "model", tmp_path / "adapter")
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     model = PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
     with torch.no_grad():
