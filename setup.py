@@ -44,6 +44,7 @@ TEST = [
 BENCH = [  # peers and a browser driver, never the core
     "accelerate>=1.10",
     "datasets>=4.7",
+    "peft>=0.18",
     "playwright>=1.50",
     "torch>=2.8",
     "trl>=1",

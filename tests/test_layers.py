@@ -34,6 +34,7 @@ RANK = {  # a folder imports smaller ranks and itself
 PEERS = {
     "torch",
     "trl",
+    "peft",
     "tunix",
     "verl",
     "accelerate",

@@ -7,7 +7,7 @@ import numpy as np
 import tiny_tokenizers
 
 from configs import tiny
-from jaxrl.models import checkpoints, decoder, spec
+from jaxrl.models import checkpoints, decoder, frozen, lora, spec
 from jaxrl.parallel import mesh, rules
 from jaxrl.records import Trajectory
 from jaxrl.training import optimizer, setup
@@ -15,6 +15,7 @@ from jaxrl.training import optimizer, setup
 MODEL = decoder.Config(V=264, D=16, L=2, H=4, K=2, N=4, F=32, context=64)
 EXPERTS = dataclasses.replace(MODEL, F=8, E=6, top_k=2, qk_norm=True, tied=False)
 TOKENIZER = tiny_tokenizers.build()
+FULL = lora.LoraConfig()  # rank 0: all parameters are trained
 
 
 def params(c=MODEL, seed=0):
@@ -24,6 +25,21 @@ def params(c=MODEL, seed=0):
     scale = {"ones": 0.1, "zeros": 0.1, "normal": c.D**-0.5, "embed": c.D**-0.5}
     draw = lambda s: (s.init == "ones") + scale[s.init] * normal(s)
     return jax.tree.map(draw, decoder.specs(c), is_leaf=spec.is_spec)  # numpy: nothing compiles
+
+
+def adapters(c, model=MODEL, seed=0):
+    """Random adapters, B too: as after some training."""
+    rng = np.random.default_rng(seed)
+    draw = lambda s: rng.normal(size=s.shape).astype(np.float32) / 4
+    return jax.tree.map(draw, lora.specs(model, c), is_leaf=spec.is_spec)
+
+
+def held(precision, values=None, c=MODEL):
+    """Parameters, those above if none are given, as a frozen base of that precision."""
+    values = params(c) if values is None else values
+    name = lambda path: path[-1].key
+    reduce = lambda path, s, x: frozen.reduced(x, name(path), s.fan_in, precision)
+    return jax.tree_util.tree_map_with_path(reduce, decoder.specs(c), values, is_leaf=spec.is_spec)
 
 
 def write(path, c=MODEL):
@@ -43,19 +59,24 @@ def config(checkpoint, **changes):
     return c
 
 
-def base(devices=None, sizes=None, *, model=MODEL, lr=1e-2, **how):
-    """A setup.Base over the tiny model, on the first device or on a mesh of `sizes`."""
+def base(devices=None, sizes=None, *, model=MODEL, lr=1e-2, c=FULL, **how):
+    """A setup.Base over the tiny model, on the first device or on a mesh of `sizes`.
+
+    c: a LoraConfig; of rank 0 all parameters are trained.
+    """
     where = mesh.make(**sizes or {}, devices=devices or jax.devices()[:1])
-    specs = decoder.specs(model)
+    specs = lora.specs(model, c) if c.rank else decoder.specs(model)
     abstract = spec.abstract(specs, shardings=rules.shardings(specs, where, rules.TRAIN))
     tuning = optimizer.OptimizerConfig(lr=lr, eps=1e-3)  # a large ε: rounding is not amplified
     tx = optimizer.build(tuning)
-    return setup.Base(None, model, TOKENIZER, where, abstract, tuning, tx, how)
+    return setup.Base(None, model, TOKENIZER, where, abstract, tuning, tx, how, adapters=c)
 
 
 def state(base, seed=0):
     """A fresh TrainState, placed as the base says."""
-    made = optimizer.init_state(base.tx, params(base.model, seed))
+    c = base.adapters
+    first = adapters(c, base.model, seed) if c.rank else params(base.model, seed)
+    made = optimizer.init_state(base.tx, first)
     return jax.device_put(made, base.shardings())
 
 

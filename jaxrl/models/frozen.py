@@ -4,13 +4,24 @@
 gradient, and its quantization of models wants Flax modules. Ours is `layers.quantize`, ten lines.
 """
 
+import jax
 import jax.numpy as jnp
 
-from jaxrl.models import decoder
+from jaxrl.models import checkpoints, decoder
 from jaxrl.models.layers import quantize
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 KEPT = ("norm", "bias")  # parameters whose name ends so stay in float32: they are small
+
+
+def load(path, c, places, precision):
+    """The decoder's parameters as `precision` holds them, placed by the tree `places`.
+
+    One parameter at a time is read in float32 and reduced, so that the model need not fit in that.
+    """
+    reduce = jax.jit(reduced, static_argnums=(1, 2, 3))
+    keep = lambda x, name, s: reduce(x, name[-1], s.fan_in, precision)
+    return checkpoints.load(path, c, places, each=keep)
 
 
 def reduced(x, name, fan_in, precision):

@@ -44,9 +44,11 @@ def token_logprobs(hidden_XD, head_VD, target_X, *, temperature=1.0, chunk=512, 
     if split is None or mesh.empty or mesh.size == 1:
         return score(hidden_XD, head_VD, target_X)
     rows, places = PartitionSpec(split), {"axis_names": set(split), "check_vma": False}
+    # The head crosses in f32, and so does its gradient: the devices' shares are summed in f32.
+    narrow = lambda hidden, head, target: score(hidden, head.astype(head_VD.dtype), target)
     return jax.shard_map(
-        score, in_specs=(rows, PartitionSpec(), rows), out_specs=(rows, rows), **places
-    )(hidden_XD, head_VD, target_X)
+        narrow, in_specs=(rows, PartitionSpec(), rows), out_specs=(rows, rows), **places
+    )(hidden_XD, head_VD.astype(jnp.float32), target_X)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))

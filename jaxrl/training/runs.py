@@ -2,24 +2,45 @@
 
 from pathlib import Path
 
-from jaxrl.models import checkpoints, decoder, hf_files, spec
+import jax
+from jax.sharding import SingleDeviceSharding
+
+from jaxrl.models import checkpoints, decoder, frozen, hf_files, lora, spec
 from jaxrl.training import checkpoint
 
 
 def open_model(name):
     """A checkpoint or a run directory -> (decoder.Config, parameters, tokenizer).
 
-    name: as in `checkpoints.source`, or a run directory: its newest saved parameters.
+    name: as in `checkpoints.source`, or a run directory: its newest saved parameters. Adapters are
+    merged into the base as the run held it, so that this is the model that was trained.
     """
     path = checkpoints.source(name)
     if not is_run(path):
         base = checkpoints.cached_hf(path)
         c = checkpoints.config(base)
         return c, checkpoints.load(base, c), checkpoints.tokenizer(base, c)
-    base = checkpoints.cached_hf(checkpoints.source(settings(path)["model"]["checkpoint"]))
-    c = checkpoints.config(base)
-    params, _ = checkpoint.load_params(path, spec.abstract(decoder.specs(c)))
-    return c, params, checkpoints.tokenizer(base, c)
+    base, c, adapters = _base(path)
+    if not adapters.rank:
+        params = _trained(path, decoder.specs(c))
+        return c, params, checkpoints.tokenizer(base, c)
+    here = SingleDeviceSharding(jax.devices()[0])
+    places = jax.tree.map(lambda _: here, decoder.specs(c), is_leaf=spec.is_spec)
+    still = frozen.load(base, c, places, settings(path)["model"]["base"])
+    trained = _trained(path, lora.specs(c, adapters))
+    return c, lora.merged(still, trained, adapters), checkpoints.tokenizer(base, c)
+
+
+def open_adapters(run_dir):
+    """A run of adapters -> (base model's directory, decoder.Config, adapters, LoraConfig)."""
+    rank = settings(run_dir)["model"]["lora"]["rank"] if is_run(run_dir) else 0
+    if not rank:
+        raise ValueError(
+            f"{run_dir} holds no adapters: give the directory of a run that was trained with "
+            "model.lora.rank above 0, or write the whole model"
+        )
+    base, c, adapters = _base(run_dir)
+    return base, c, _trained(run_dir, lora.specs(c, adapters)), adapters
 
 
 def is_run(path):
@@ -30,3 +51,16 @@ def is_run(path):
 def settings(run_dir):
     """The resolved config that the run was made with."""
     return hf_files.read_json(Path(run_dir) / "config.json")
+
+
+def _base(run_dir):
+    """(directory of the model the run began with, its decoder.Config, the run's LoraConfig)."""
+    model = settings(run_dir)["model"]
+    base = checkpoints.cached_hf(checkpoints.source(model["checkpoint"]))
+    adapters = model["lora"] | {"targets": tuple(model["lora"]["targets"])}
+    return base, checkpoints.config(base), lora.LoraConfig(**adapters)
+
+
+def _trained(run_dir, specs):
+    dtype = settings(run_dir)["model"]["params"]
+    return checkpoint.load_params(run_dir, spec.abstract(specs, dtype))[0]

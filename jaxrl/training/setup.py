@@ -68,9 +68,7 @@ class Base:
         """The base under adapters, at its precision; None where all parameters are trained."""
         if not self.adapters.rank:
             return None
-        reduce = jax.jit(frozen.reduced, static_argnums=(1, 2, 3))
-        keep = lambda x, path, s: reduce(x, path[-1], s.fan_in, self.precision)
-        return checkpoints.load(self.path, self.model, self._placed(), each=keep)
+        return frozen.load(self.path, self.model, self._placed(), self.precision)
 
     def reference(self, base):
         """The policy that a KL or preference loss compares with: the model without adapters."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxrl.models import decoder, rotary
-from jaxrl.models.layers import linear, rms_norm
+from jaxrl.models.layers import dense, linear, quantize, rms_norm
 
 CONFIG = decoder.Config(V=8, D=8, L=1, H=1, K=1, N=16, F=8, rope_theta=500.0, context=64)
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -50,6 +50,43 @@ def test_linear_runs_in_the_type_of_x_and_sums_the_weights_gradient_in_theirs():
     d_x, d_w = jax.grad(lambda x, w: linear(x, w).astype(jnp.float32).sum(), (0, 1))(x, w)
     assert (d_x.dtype, d_w.dtype) == (jnp.bfloat16, jnp.float32)
     np.testing.assert_array_equal(d_w, 4096)
+
+
+@pytest.mark.parametrize(
+    "x_shape, w_shape, axes", [((2, 3, 4), (4, 2, 3), 1), ((3, 2, 4), (2, 4, 5), 2)]
+)
+def test_an_int8_matrix_multiplies_as_the_numbers_it_stands_for(x_shape, w_shape, axes):
+    """Value and gradient of x; the matrix has none."""
+    x, w = normal(*x_shape), quantize(normal(*w_shape, seed=1), tuple(range(axes)))
+    assert w.q.dtype == jnp.int8 and w.scale.shape == (1,) * axes + w_shape[axes:]
+    weigh = lambda y: (y * jnp.sin(jnp.arange(y.size)).reshape(y.shape)).sum()
+    ours, plain = (
+        jax.jit(jax.value_and_grad(lambda x, w: weigh(linear(x, w, axes))))(x, matrix)
+        for matrix in (w, dense(w))
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), ours, plain)
+    assert linear(x.astype(jnp.bfloat16), w, axes).dtype == jnp.bfloat16
+
+
+def test_int8_errs_by_half_a_step_at_most_in_every_channel():
+    """|w − q s| ≤ max |w| / 254 of the channel, so a product errs by at most that times Σ|x|."""
+    w = normal(64, 6, seed=1) * jnp.array([1e-6, 1e-3, 1, 10, 1e4, 0])
+    x, found = normal(5, 64), quantize(w, (0,))
+    bound = jnp.abs(w).max(0) / 254
+    off = jnp.abs(dense(found) - w)
+    assert (off <= bound * (1 + 1e-4)).all() and (off.max(0)[:5] > bound[:5] / 2).all()
+    error = jnp.abs(linear(x, found) - x @ w)
+    assert (error <= jnp.abs(x).sum(1)[:, None] * bound * (1 + 1e-4) + 1e-30).all()
+    assert jnp.abs(found.q).max() == 127 and (found.q[:, 5] == 0).all()
+
+
+def test_int8_weights_are_what_the_gradient_remembers():
+    """Plain autodiff would keep the weights of all layers as floats: four times the base."""
+    x, w = normal(3, 16), quantize(normal(5, 16, 16, seed=1), (1,))
+    run = lambda x: jax.lax.scan(lambda x, w: (linear(x, w), None), x, w)[0].sum()
+    kept = jax.tree.leaves(jax.vjp(run, x)[1])
+    large = [k for k in kept if k.size >= w.q.size]
+    assert all(k.dtype == jnp.int8 for k in large)
 
 
 def test_rms_norm_equals_its_formula_and_keeps_the_type():

@@ -9,32 +9,14 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrl.parallel import mesh
 from jaxrl.recipes import rl, rl_run
 from jaxrl.training import checkpoint, metrics, setup
 from jaxrl.training.metrics import read_rows
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 CLOCK = ("time/", "tokens/per_second", "compile/count")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """These runs compile the same programs again and again: keep them on disk for this module."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {key: getattr(jax.config, key) for key in settings}
-    for key, value in settings.items():
-        jax.config.update(key, value)
-    compilation_cache.reset_cache()
-    yield
-    for key, value in before.items():
-        jax.config.update(key, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import tiny
 
 from jaxrl.algos import objectives
 from jaxrl.data import packing
+from jaxrl.models import lora
 from jaxrl.training import step
 from jaxrl.training.learner import Learner, LearnerConfig
 
@@ -19,10 +20,11 @@ ALL = np.arange(7)
 SIZES = LearnerConfig(width=24, scored=16, rows=8, micro=8, epochs=1, temperature=0.7)
 
 
-def make(base, *, reference=None, kl_coef=0.0, **changes):
+def make(base, *, frozen=None, reference=None, kl_coef=0.0, **changes):
     settings = objectives.ObjectiveConfig(kl_coef=kl_coef, aggregation="seq_mean_token_mean")
     objective = functools.partial(objectives.OBJECTIVES["ppo_clip"], c=settings)
-    return Learner(base, objective, dataclasses.replace(SIZES, **changes), reference=reference)
+    given = {"frozen": frozen, "reference": reference}
+    return Learner(base, objective, dataclasses.replace(SIZES, **changes), **given)
 
 
 def update(base, learner, traj=TRAJ, groups=ALL, state=None):
@@ -66,6 +68,26 @@ def test_the_mesh_changes_no_update(plain, sizes):
     tiny.assert_close(state.opt, plain[0].opt, 1e-5)
     tiny.assert_close(metrics, plain[1], 1e-4)
     np.testing.assert_allclose(logp, plain[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_mesh_changes_no_update_of_adapters_and_nothing_moves_their_base(precision):
+    found = []
+    c = lora.LoraConfig(2, 4.0, ("q", "o", "down"))
+    for devices, sizes in ((None, None), (jax.devices(), {"data": 2, "fsdp": 2, "tensor": 2})):
+        base = tiny.base(devices, sizes, c=c)
+        shapes, _ = base.policy()
+        stored = jax.device_put(tiny.params(), jax.tree.map(lambda x: x.sharding, shapes))
+        frozen = tiny.held(precision, stored)
+        before = jax.device_get(frozen)
+        learner = make(base, micro=4, frozen=frozen, reference=frozen, kl_coef=0.1)
+        found.append(update(base, learner))
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(frozen), before)
+    (state, metrics, logp), want = found[1], found[0]
+    tiny.assert_close(state.params, want[0].params, 1e-5)
+    tiny.assert_close(state.opt, want[0].opt, 1e-5)
+    tiny.assert_close(metrics, want[1], 1e-4)
+    np.testing.assert_allclose(logp, want[2], atol=1e-5)
 
 
 def test_what_the_whole_batch_decides_depends_on_no_split(base):

@@ -104,6 +104,34 @@ def test_the_abstract_state_is_what_jit_creates_in_place():
     assert state.opt[1].mu["layers"]["q"].sharding == params["layers"]["q"].sharding
 
 
+def test_parameters_in_bf16_follow_those_in_f32_on_average():
+    """A step is a 32nd of the distance to the next bf16: to the nearest, none would count."""
+    tx = optax.sgd(2.0**-13)
+    start = {"up": jnp.ones((64, 64), jnp.bfloat16)}
+    state, grads = optimizer.init_state(tx, start), {"up": jnp.ones((64, 64))}
+    key, update = jax.random.key(0), jax.jit(functools.partial(optimizer.update, tx))
+    for i in range(100):
+        state = update(grads, state, jax.random.fold_in(key, i))
+    got = np.asarray(state.params["up"], np.float64)
+    assert state.params["up"].dtype == jnp.bfloat16
+    walk = np.sqrt(100 * 2.0**-13 * 2.0**-8 / 4096)  # variance of a step: at most step · distance
+    assert abs(got.mean() - (1 - 100 * 2.0**-13)) < 5 * walk
+
+
+def test_leaves_in_bf16_round_by_draws_of_their_own_and_moments_stay_f32():
+    """One draw for all would move every matrix the same way."""
+    tx = optimizer.build(OptimizerConfig(lr=1e-3))
+    start = dict.fromkeys(("up", "down"), jnp.ones((32, 32), jnp.bfloat16))
+    state, grads = optimizer.init_state(tx, start), dict.fromkeys(start, jnp.ones((32, 32)))
+    assert {x.dtype.name for x in jax.tree.leaves(state.opt[1].mu)} == {"float32"}
+    assert {x.dtype.name for x in jax.tree.leaves(state.opt[1].nu)} == {"float32"}
+    one, same, other = (
+        optimizer.update(tx, grads, state, jax.random.key(k)).params for k in (0, 0, 1)
+    )
+    assert (one["up"] != one["down"]).any() and (one["up"] != other["up"]).any()
+    jax.tree.map(np.testing.assert_array_equal, one, same)
+
+
 @pytest.mark.parametrize(
     "settings, words",
     [
