@@ -53,8 +53,13 @@ class LoraConfig:
 
 
 def check(model, c):
-    """Refuses a rank above that of a matrix it is to change."""
+    """Refuses targets that the model lacks, and a rank above that of a matrix it is to change."""
     tree = decoder.specs(model)["layers"]
+    if model.E and (absent := [t for t in c.targets if t in ("gate", "up", "down")]):
+        raise ValueError(
+            f"model.lora.targets={c.targets}: {', '.join(absent)} are experts here, which have no "
+            "adapters; leave them out"
+        )
     for t in c.targets:
         sizes = tree[t].shape[1:]
         into, out = math.prod(sizes[: tree[t].fan_in]), math.prod(sizes[tree[t].fan_in :])

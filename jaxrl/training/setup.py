@@ -68,7 +68,7 @@ class Base:
         """The base under adapters, at its precision; None where all parameters are trained."""
         if not self.adapters.rank:
             return None
-        return frozen.load(self.path, self.model, self._placed(), self.precision)
+        return frozen.load(self.path, self.model, self.places(), self.precision)
 
     def reference(self, base):
         """The policy that a KL or preference loss compares with: the model without adapters."""
@@ -86,7 +86,7 @@ class Base:
         if not self.adapters.rank:
             return self.abstract, lambda params, base: params
         merge = functools.partial(lora.merged, c=self.adapters, dtype=self.how["dtype"])
-        places, tree = self._placed(), decoder.specs(self.model)
+        places, tree = self.places(), decoder.specs(self.model)
         shapes = spec.abstract(tree, self.how["dtype"], places)
         swap = lambda params, base: merge(base, params)
         return shapes, jax.jit(swap, out_shardings=places)
@@ -97,7 +97,8 @@ class Base:
         rest = {"join": self.join, "seed": self.seed, "balance": balance}
         return step.make_train_step(loss_fn, self.tx, self.shardings(), **rest)
 
-    def _placed(self):
+    def places(self):
+        """The shardings of a whole model's parameters."""
         return rules.shardings(decoder.specs(self.model), self.mesh, rules.TRAIN)
 
     def abstract_state(self):

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 import tiny
 
-from jaxrl.models import checkpoints
+from jaxrl.models import checkpoints, lora, peft_files
 from jaxrl.training import setup
 from jaxrl.training.checkpoint import Checkpointer
 
@@ -44,6 +46,20 @@ def test_the_directory_holds_the_newest_parameters_of_the_run(run, tmp_path):
     tiny.assert_close(checkpoints.load(tmp_path / "out", c), tiny.params(seed=2), 0)
     text = "the ab: 7 + 5"
     assert checkpoints.tokenizer(tmp_path / "out").encode(text) == tiny.TOKENIZER.encode(text)
+
+
+def test_the_adapters_of_a_run_come_out_as_peft_reads_them(tmp_path):
+    how, model = lora.LoraConfig(2, 4.0, ("q", "down")), tiny.write(tmp_path / "model")
+    changes = {"rank": 2, "alpha": 4.0, "targets": how.targets}
+    changes = {f"model.lora.{key}": value for key, value in changes.items()}
+    setup.write_config(tiny.config(model, **changes), tmp_path / "run")
+    with Checkpointer(tmp_path / "run") as saver:
+        saver.save(tiny.state(tiny.base(c=how), seed=2), {})
+    done = convert(tmp_path / "run", tmp_path / "out", "--to=peft")
+    assert done.returncode == 0 and "320 parameters in float32" in done.stdout, done.stderr
+    found, same = peft_files.load(tmp_path / "out", tiny.MODEL)
+    assert same == how
+    jax.tree.map(np.testing.assert_array_equal, found, tiny.adapters(how, seed=2))
 
 
 def test_a_run_without_a_checkpoint_is_refused(run, tmp_path):

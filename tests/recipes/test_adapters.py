@@ -9,9 +9,10 @@ import pytest
 import tiny
 
 from configs import base
-from jaxrl.models import decoder, heads, lora, spec
+from jaxrl.models import decoder, heads, lora, peft_files, spec
 from jaxrl.parallel import mesh
 from jaxrl.recipes import preference, rl, sft
+from jaxrl.report import page
 from jaxrl.training import checkpoint, session
 from jaxrl.training.metrics import read_rows
 
@@ -19,7 +20,6 @@ pytestmark = pytest.mark.usefixtures("compiled_once", "one_device")
 SMALL = lora.LoraConfig(2, 4.0, ("q", "down"))
 LORA = {"model.lora.rank": 2, "model.lora.alpha": 4.0, "model.lora.targets": ("q", "down")}
 INT8 = LORA | {"model.base": "int8"}
-BF16 = {"model.params": "bfloat16"}
 LINES = [
     {"prompt": f"{a}+{b}=", "response": str(a + b), "chosen": str(a + b), "rejected": "?"}
     for a in range(4)
@@ -43,15 +43,17 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def one_device(monkeypatch):
+    """Half the compile; and no report, which other runs write."""
     alone = functools.partial(mesh.make, devices=jax.devices()[:1])
     monkeypatch.setattr(mesh, "make", alone)
+    monkeypatch.setattr(page, "write", lambda workdir: None)
 
 
 def train(recipe, files, workdir, **changes):
     """Two updates, both saved."""
     if recipe is rl:
         c = tiny.config(files / "model")
-        c.eval.params = {}
+        c.eval.params, c.loss.kl_coef = {}, 0.1
     else:
         c = base.sft() if recipe is sft else base.preference()
         data = files / ("sft.jsonl" if recipe is sft else "pairs.jsonl")
@@ -73,62 +75,74 @@ def trained(workdir, specs, dtype="float32"):
     return jax.device_get(checkpoint.load_params(workdir, spec.abstract(specs, dtype))[0])
 
 
-@pytest.mark.parametrize(
-    "recipe, changes",
-    [(rl, INT8 | {"loss.kl_coef": 0.1}), (sft, INT8), (sft, BF16), (preference, LORA)],
-    ids=["rl-int8", "sft-int8", "sft-bf16", "dpo"],
-)
-def test_a_run_in_two_halves_equals_the_whole(files, tmp_path, recipe, changes):
-    """Bit for bit: adapters drawn and parameters rounded by keys of (seed, step) alone."""
-    train(recipe, files, tmp_path / "whole", **changes)
-    for steps in (1, 2):
-        train(recipe, files, tmp_path / "parts", **changes | {"steps": steps})
-    for part in ("params", "rest"):
-        found = [
-            json.loads((tmp_path / run / "checkpoints/2/host/metadata").read_text())
-            for run in ("whole", "parts")
-        ]
-        sums = [{k: v for k, v in x["checksums"].items() if k.startswith(part)} for x in found]
-        assert sums[0] == sums[1] and sums[0]
-    assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
-    assert (tmp_path / "whole" / "report.html").exists()
+def saved_bits(workdir):
+    """The checksum of every array in the checkpoint after two updates."""
+    return json.loads((workdir / "checkpoints/2/host/metadata").read_text())["checksums"]
 
 
-def test_rl_starts_at_ratio_one_and_at_the_reference(files, tmp_path, monkeypatch):
-    """The sampler's merged weights are the learner's attached ones; nothing moves the base."""
-    bases = []
-    enter = session.Session.__enter__
+def test_rl_with_adapters_on_an_int8_base(files, tmp_path, monkeypatch):
+    """From ratio 1 and from the reference; nothing moves the base; a resumed run is the whole one.
+
+    The sampler's merged weights are the learner's attached ones, and adapters come from the seed.
+    """
+    bases, enter = [], session.Session.__enter__
 
     def kept(self):
-        enter(self)
-        bases.extend([self, checkpoint.checksums(self.frozen)])
+        bases.extend([enter(self), checkpoint.checksums(self.frozen)])
         return self
 
-    monkeypatch.setattr(session.Session, "__enter__", kept)
-    train(rl, files, tmp_path, **INT8 | {"loss.kl_coef": 0.1})
-    first, second = rows(tmp_path)
-    for row in (first, second):
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Session, "__enter__", kept)
+        train(rl, files, tmp_path / "whole", **INT8)
+    for row in rows(tmp_path / "whole"):
         assert row["sampler/gap_max"] < 1e-4 and abs(row["policy/kl"]) < 1e-6
         assert row["optim/grad_norm"] > 0 and row["optim/skipped"] == 0
-    assert first["policy/ref_kl"] == 0 < second["policy/ref_kl"]
+    first, second = (row["policy/ref_kl"] for row in rows(tmp_path / "whole"))
+    assert first == 0 < second
     opened, before = bases
     assert checkpoint.checksums(opened.frozen) == before and len(before) > 9
-    x = trained(tmp_path, lora.specs(tiny.MODEL, SMALL))  # nothing else is in the checkpoint
+    x = trained(tmp_path / "whole", lora.specs(tiny.MODEL, SMALL))  # and nothing else is saved
     assert all(np.any(leaf) for leaf in jax.tree.leaves(x))
+    for steps in (1, 2):
+        train(rl, files, tmp_path / "parts", **INT8 | {"steps": steps})
+    assert saved_bits(tmp_path / "parts") == saved_bits(tmp_path / "whole")
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 
 
-def test_a_reward_model_trains_its_head_beside_the_adapters(files, tmp_path):
-    train(preference, files, tmp_path, **LORA | {"loss.name": "bradley_terry"})
-    x = trained(tmp_path, lora.specs(tiny.MODEL, SMALL) | {"scalar": heads.specs(tiny.MODEL)})
-    assert np.any(x["scalar"]["weight"]) and np.any(x["layers"]["q"]["b"])
-
-
-def test_bf16_parameters_are_stored_so_and_all_move(files, tmp_path):
-    """lr is 1/10 of the step between neighbours of most of them: to the nearest, few would."""
-    train(sft, files, tmp_path, **BF16 | {"optimizer.lr": 2e-4})
-    rows_ = rows(tmp_path)
-    assert all(np.isfinite(value) for row in rows_ for value in row.values())
-    got = trained(tmp_path, decoder.specs(tiny.MODEL), "bfloat16")
+def test_sft_of_bf16_parameters_resumes_bit_for_bit(files, tmp_path):
+    """Rounded by keys of (seed, step): at this rate few would move if rounded to the nearest."""
+    for run, counts in (("whole", [2]), ("parts", [1, 2])):
+        for steps in counts:
+            changes = {"model.params": "bfloat16", "optimizer.lr": 2e-4, "steps": steps}
+            train(sft, files, tmp_path / run, **changes)
+    assert saved_bits(tmp_path / "parts") == saved_bits(tmp_path / "whole")
+    assert all(np.isfinite(x) for row in rows(tmp_path / "whole") for x in row.values())
+    got = trained(tmp_path / "whole", decoder.specs(tiny.MODEL), "bfloat16")
     start = jax.tree.map(lambda x: x.astype(got["embed"].dtype), tiny.params())
     moved = jax.tree.map(lambda x, y: (x != y).mean(), got, start)
     assert 0 < moved["layers"]["gate"] < 0.9 and moved["norm"] > 0
+
+
+def test_sft_with_adapters_starts_from_the_base_and_learns(files, tmp_path):
+    held_out = {"data.eval_path": str(files / "sft.jsonl")}
+    train(sft, files, tmp_path / "run", **INT8 | held_out)
+    before, after = read_rows(tmp_path / "run" / "eval.jsonl")[0]
+    assert after["loss"] < before["loss"]
+    x = trained(tmp_path / "run", lora.specs(tiny.MODEL, SMALL))
+    peft_files.save(x, tiny.MODEL, SMALL, "base", tmp_path / "adapter")
+    on = {"model.lora.adapter": str(tmp_path / "adapter")}
+    train(sft, files, tmp_path / "more", **INT8 | held_out | on)
+    again, _ = read_rows(tmp_path / "more" / "eval.jsonl")[0]
+    assert again["loss"] == after["loss"]  # it goes on where the adapter left off
+
+
+@pytest.mark.parametrize("name", ["dpo", "bradley_terry"])
+def test_preferences_with_adapters(files, tmp_path, name):
+    """DPO's reference is the base; a reward model trains its head beside the adapters."""
+    held_out = {"data.eval_path": str(files / "pairs.jsonl"), "loss.name": name}
+    train(preference, files, tmp_path, **LORA | held_out)
+    before, after = read_rows(tmp_path / "eval.jsonl")[0]
+    assert abs(before["margin"]) < 1e-5 and after["margin"] > before["margin"]
+    head = {"scalar": heads.specs(tiny.MODEL)} if name == "bradley_terry" else {}
+    x = trained(tmp_path, lora.specs(tiny.MODEL, SMALL) | head)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(x))

@@ -14,7 +14,7 @@ import tiny
 import tiny_tokenizers
 
 from configs import base
-from jaxrl.models import hf_files
+from jaxrl.models import hf_files, lora, peft_files
 from jaxrl.recipes import rl
 from jaxrl.recipes.rl_plan import plan
 from jaxrl.training.clock import Clock
@@ -42,7 +42,7 @@ def nothing_compiles():
     assert clock.read()["compile/count"] == 0
 
 
-def refused(c, *words, kind=ValueError):
+def refused(c, *words, kind=(ValueError, FileNotFoundError)):
     """plan(c) raises `kind` with all these words."""
     with pytest.raises(kind) as error:
         plan(c)
@@ -68,6 +68,19 @@ def test_the_settings_that_the_tests_below_change_are_sound(checkpoint):
         ({"learner.epochs": 0}, ["learner.epochs=0", "at least 1"]),
         ({"checkpoint.keep": 0}, ["checkpoint.keep=0", "at least 1"]),
         ({"seed": -1}, ["seed=-1", "[0, 2³²)"]),
+        ({"model.params": "int8"}, ["model.params='int8'", "float32, bfloat16"]),
+        ({"model.base": "int4"}, ["model.base='int4'", "float32, bfloat16, int8"]),
+        ({"model.base": "int8"}, ["model.base='int8'", "model.lora.rank=0", "set model.lora.rank"]),
+        ({"model.lora.rank": -1}, ["model.lora.rank=-1", "0 (no adapters) or more"]),
+        ({"model.lora.rank": 9}, ["model.lora.rank=9", "'k'", "16 × 8", "at most 8"]),
+        (
+            {"model.lora.rank": 2, "model.lora.targets": ("q", "head")},
+            ["model.lora.targets=('q', 'head')", "q, k, v, o, gate, up, down"],
+        ),
+        (
+            {"model.lora.rank": 2, "model.lora.adapter": "no/such"},
+            ["model.lora.adapter='no/such'", "adapter_config.json", "check the path"],
+        ),
         ({"rollout.group": 1}, ["rollout.group=1", "grpo", "2 or more"]),
         ({"rollout.temperature": 0.0}, ["rollout.temperature=0.0", "more than 0"]),
         ({"rollout.temperature": -1.0}, ["temperature=-1.0", "≥ 0"]),
@@ -223,6 +236,30 @@ def truncate(file):
 def edit(path, **changes):
     config = hf_files.read_json(path / "config.json")
     (path / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"rank": 4}, ["model.lora.rank=4", "made with 2: set model.lora.rank=2"]),
+        ({"alpha": 8.0}, ["model.lora.alpha=8.0", "set model.lora.alpha=4.0"]),
+        ({"targets": ("q", "v")}, ["model.lora.targets=('q', 'v')", "=('q', 'down')"]),
+        ({"adapter": "deep"}, ["model.lora.adapter='", "layers.2.", "of another model"]),
+    ],
+)
+def test_an_adapter_of_other_settings_or_of_another_model(checkpoint, tmp_path, changes, words):
+    """The same settings in another order are no other settings."""
+    how = lora.LoraConfig(2, 4.0, ("q", "down"))
+    deep = dataclasses.replace(tiny.MODEL, L=3)
+    for name, model in (("same", tiny.MODEL), ("deep", deep)):
+        peft_files.save(tiny.adapters(how, model), model, how, "base", tmp_path / name)
+    c = tiny.config(checkpoint)
+    c.model.lora.update(rank=2, alpha=4.0, targets=("down", "q"), adapter=str(tmp_path / "same"))
+    assert plan(c).base.adapters.adapter == str(tmp_path / "same")
+    if "adapter" in changes:
+        changes = {"adapter": str(tmp_path / changes["adapter"])}
+    c.model.lora.update(changes)
+    refused(c, *words)
 
 
 def test_a_tokenizer_of_another_model(copy):

@@ -76,9 +76,7 @@ def test_the_mesh_changes_no_update_of_adapters_and_nothing_moves_their_base(pre
     c = lora.LoraConfig(2, 4.0, ("q", "o", "down"))
     for devices, sizes in ((None, None), (jax.devices(), {"data": 2, "fsdp": 2, "tensor": 2})):
         base = tiny.base(devices, sizes, c=c)
-        shapes, _ = base.policy()
-        stored = jax.device_put(tiny.params(), jax.tree.map(lambda x: x.sharding, shapes))
-        frozen = tiny.held(precision, stored)
+        frozen = tiny.held(precision, jax.device_put(tiny.params(), base.places()))
         before = jax.device_get(frozen)
         learner = make(base, micro=4, frozen=frozen, reference=frozen, kl_coef=0.1)
         found.append(update(base, learner))
