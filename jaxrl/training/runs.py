@@ -28,7 +28,8 @@ def open_model(name):
     places = jax.tree.map(lambda _: here, decoder.specs(c), is_leaf=spec.is_spec)
     still = frozen.load(base, c, places, settings(path)["model"]["base"])
     trained = _trained(path, lora.specs(c, adapters))
-    return c, lora.merged(still, trained, adapters), checkpoints.tokenizer(base, c)
+    merge = jax.jit(lora.merged, static_argnums=2)  # eagerly, a program a parameter
+    return c, merge(still, trained, adapters), checkpoints.tokenizer(base, c)
 
 
 def open_adapters(run_dir):

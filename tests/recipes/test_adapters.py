@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from configs import base
-from jaxrl.models import decoder, heads, lora, peft_files, spec
+from jaxrl.models import decoder, lora, spec
 from jaxrl.parallel import mesh
 from jaxrl.recipes import preference, rl, sft
 from jaxrl.report import page
@@ -123,26 +123,16 @@ def test_sft_of_bf16_parameters_resumes_bit_for_bit(files, tmp_path):
     assert 0 < moved["layers"]["gate"] < 0.9 and moved["norm"] > 0
 
 
-def test_sft_with_adapters_starts_from_the_base_and_learns(files, tmp_path):
-    held_out = {"data.eval_path": str(files / "sft.jsonl")}
-    train(sft, files, tmp_path / "run", **INT8 | held_out)
-    before, after = read_rows(tmp_path / "run" / "eval.jsonl")[0]
-    assert after["loss"] < before["loss"]
-    x = trained(tmp_path / "run", lora.specs(tiny.MODEL, SMALL))
-    peft_files.save(x, tiny.MODEL, SMALL, "base", tmp_path / "adapter")
-    on = {"model.lora.adapter": str(tmp_path / "adapter")}
-    train(sft, files, tmp_path / "more", **INT8 | held_out | on)
-    again, _ = read_rows(tmp_path / "more" / "eval.jsonl")[0]
-    assert again["loss"] == after["loss"]  # it goes on where the adapter left off
+def test_sft_with_adapters_saves_them_alone(files, tmp_path):
+    train(sft, files, tmp_path, **INT8)
+    x = trained(tmp_path, lora.specs(tiny.MODEL, SMALL))
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(x))
+    assert all(row["optim/grad_norm"] > 0 for row in rows(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["dpo", "bradley_terry"])
-def test_preferences_with_adapters(files, tmp_path, name):
-    """DPO's reference is the base; a reward model trains its head beside the adapters."""
-    held_out = {"data.eval_path": str(files / "pairs.jsonl"), "loss.name": name}
-    train(preference, files, tmp_path, **LORA | held_out)
-    before, after = read_rows(tmp_path / "eval.jsonl")[0]
-    assert abs(before["margin"]) < 1e-5 and after["margin"] > before["margin"]
-    head = {"scalar": heads.specs(tiny.MODEL)} if name == "bradley_terry" else {}
-    x = trained(tmp_path, lora.specs(tiny.MODEL, SMALL) | head)
+def test_dpo_with_adapters_compares_with_the_base(files, tmp_path):
+    train(preference, files, tmp_path, **LORA)
+    first, second = (row["preference/margin"] for row in rows(tmp_path))
+    assert abs(first) < 1e-5 < abs(second)
+    x = trained(tmp_path, lora.specs(tiny.MODEL, SMALL))
     assert all(np.any(leaf) for leaf in jax.tree.leaves(x))

@@ -70,16 +70,14 @@ def test_the_mesh_changes_no_update(plain, sizes):
     np.testing.assert_allclose(logp, plain[2], atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_the_mesh_changes_no_update_of_adapters_and_nothing_moves_their_base(precision):
+def test_the_mesh_changes_no_update_of_adapters_and_nothing_moves_their_base():
     found = []
     c = lora.LoraConfig(2, 4.0, ("q", "o", "down"))
     for devices, sizes in ((None, None), (jax.devices(), {"data": 2, "fsdp": 2, "tensor": 2})):
         base = tiny.base(devices, sizes, c=c)
-        frozen = tiny.held(precision, jax.device_put(tiny.params(), base.places()))
+        frozen = tiny.held("int8", jax.device_put(tiny.params(), base.places()))
         before = jax.device_get(frozen)
-        learner = make(base, micro=4, frozen=frozen, reference=frozen, kl_coef=0.1)
-        found.append(update(base, learner))
+        found.append(update(base, make(base, micro=4, frozen=frozen)))
         jax.tree.map(np.testing.assert_array_equal, jax.device_get(frozen), before)
     (state, metrics, logp), want = found[1], found[0]
     tiny.assert_close(state.params, want[0].params, 1e-5)

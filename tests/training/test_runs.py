@@ -30,7 +30,7 @@ def saved(run, model, state, **changes):
 def test_adapters_are_merged_into_the_base_as_the_run_held_it(model, tmp_path):
     state = tiny.state(tiny.base(c=SMALL), seed=3)
     run = saved(tmp_path / "run", model, state, **LORA | {"model.base": "int8"})
-    c, params, tokenizer = runs.open_model(run)
+    c, params, tokenizer = runs.open_model(str(run))
     want = lora.merged(tiny.held("int8"), tiny.adapters(SMALL, seed=3), SMALL)
     tiny.assert_close(jax.device_get(params), jax.device_get(want), 1e-6)
     assert c == tiny.MODEL and tokenizer.vocab_size == tiny.TOKENIZER.vocab_size
@@ -43,6 +43,6 @@ def test_parameters_in_bf16_are_read_as_they_were_saved(model, tmp_path):
     state = tiny.state(tiny.base())
     state = state.replace(params=jax.tree.map(lambda x: x.astype(jnp.bfloat16), state.params))
     run = saved(tmp_path / "run", model, state, **{"model.params": "bfloat16"})
-    jax.tree.map(np.testing.assert_array_equal, runs.open_model(run)[1], state.params)
+    jax.tree.map(np.testing.assert_array_equal, runs.open_model(str(run))[1], state.params)
     with pytest.raises(ValueError, match=r"run holds no adapters: give .* model.lora.rank above 0"):
         runs.open_adapters(run)

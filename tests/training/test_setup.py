@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from jaxrl.data import tokenizers
-from jaxrl.models import checkpoints
+from jaxrl.models import checkpoints, heads, lora, peft_files
 from jaxrl.training import setup
 from jaxrl.training.checkpoint import Checkpointer
 
@@ -46,6 +46,35 @@ def test_weights_go_straight_to_their_shards(base):
         np.testing.assert_array_equal(got, want)
         assert got.sharding == plan.sharding
     assert params["layers"]["q"].addressable_shards[0].data.shape == (2, 8, 2, 4)
+
+
+def test_adapters_start_from_peft_files_and_heads_from_zero(model, tmp_path):
+    """The base is loaded apart: nothing of it is in what is trained."""
+    how = lora.LoraConfig(2, 4.0, ("q", "down"))
+    x = tiny.adapters(how)
+    peft_files.save(x, tiny.MODEL, how, "base", tmp_path / "adapter")
+    c = tiny.config(model, **{"mesh.fsdp": 2})
+    c.model.lora.update(rank=2, alpha=4.0, targets=how.targets, adapter=str(tmp_path / "adapter"))
+    base = setup.open_base(c, ROWS, updates=3, specs=heads.reward_specs)
+    params = base.load()
+    jax.tree.map(np.testing.assert_array_equal, params["layers"], x["layers"])
+    assert not any(x.any() for x in jax.tree.leaves(params["scalar"])) and len(params) == 2
+    same = lambda x, plan: x.sharding == plan.sharding and x.dtype == plan.dtype
+    assert all(jax.tree.leaves(jax.tree.map(same, params, base.abstract)))
+    whole = base.join(params, base.load_frozen())
+    assert whole.keys() == heads.reward_specs(tiny.MODEL).keys()
+    assert whole["layers"]["q"].scale == 2.0
+
+
+def test_first_adapters_depend_on_the_seed_alone(model):
+    c = tiny.config(model, **{"model.lora.rank": 2, "model.params": "bfloat16"})
+    c.model.lora.targets = ("q",)
+    one, same = (setup.open_base(c, ROWS, updates=n).load() for n in (1, 2))
+    c.seed = 1
+    other = setup.open_base(c, ROWS, updates=1).load()
+    jax.tree.map(np.testing.assert_array_equal, one, same)
+    assert (one["layers"]["q"]["a"] != other["layers"]["q"]["a"]).any()
+    assert one["layers"]["q"]["a"].dtype == "bfloat16" and not one["layers"]["q"]["b"].any()
 
 
 def test_rows_are_split_over_data_and_fsdp(base):
