@@ -33,6 +33,10 @@ def rl():
             "top_k": 0,  # 0 = off
             "top_p": 1.0,  # 1 = off
             "zero_variance": "keep",  # groups without signal: keep, drop, or resample (DAPO)
+            # S: batch i is sampled with the weights of update max(0, i − S), while earlier batches
+            # are learned from; 0 = with the newest. S batches more are sampled than learned from
+            "max_staleness": 0,
+            "parts": 1,  # of a batch: while one is sampled, the one before it is scored
             "rounds": 1,  # most sampling rounds an update when resampling
             "workers": 2,  # processes that score
             "seconds": 10.0,  # limit for scoring one response; beyond, it is unscorable

@@ -98,6 +98,7 @@ def trajectory(seed=0, *, P=4, G=3, T=7, R=5, V=MODEL.V):
         group=np.repeat(np.arange(P), G).astype(np.int32),
         stopped=rng.random(B) < 0.5,
         task=np.arange(100, 100 + P),
+        version=np.zeros(P, np.int64),
         texts=tuple(f"text {b}" for b in range(B)),
         reward=rng.integers(0, 2, B).astype(np.float32),
     )

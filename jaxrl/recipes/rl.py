@@ -17,11 +17,11 @@ from jaxrl.training import metrics, setup
 def train(c, state, tasks, collect, select, estimate, learn, after):
     """The arrows of the library, in order. Each argument is a plain function.
 
-    collect: tasks → sampler → scored trajectories. select: which groups to learn from. after: logs,
-    evaluates, saves; returns True to stop.
+    collect: tasks → sampler → scored trajectories, of weights at most rollout.max_staleness updates
+    old. select: which groups to learn from. after: logs, evaluates, saves; returns True to stop.
     """
+    key = jax.random.key(c.seed)  # batch i draws from fold_in(key, i): resuming needs no saved key
     for i in range(int(state.step) // c.learner.epochs, c.steps):
-        key = jax.random.fold_in(jax.random.key(c.seed), i)  # resuming needs no saved key
         traj = collect(state.params, tasks, key, i)  # B rollouts with rewards
         groups = select(traj)  # rows of traj.prompt_tokens
         adv = estimate(traj)  # [B], or [B, R] from an estimator that goes token by token

@@ -47,7 +47,7 @@ def plan(c):
     different = c.eval.params.to_dict()
     env = table.build(c.env.name, params)
     held_out = table.build(c.env.name, params | different) if different else None
-    rows = {"learner.micro": c.learner.micro, "rollout.prompts": c.rollout.prompts}
+    rows = {"learner.micro": c.learner.micro} | _sampled(c)
     rows |= {"eval.prompts": c.eval.prompts} if held_out else {}
     base = setup.open_base(c, rows, c.steps * c.learner.epochs)
     learner = _learner(c, base.mesh)
@@ -66,12 +66,16 @@ def plan(c):
 
 
 def _check_numbers(c):
-    counts = ("steps", "rollout.prompts", "rollout.rounds", "rollout.workers", "eval.prompts")
-    for key in (*counts, "learner.micro", "checkpoint.keep"):
+    rollout = [f"rollout.{key}" for key in ("prompts", "parts", "rounds", "workers")]
+    for key in ("steps", *rollout, "eval.prompts", "learner.micro", "checkpoint.keep"):
         section, _, name = key.rpartition(".")
         value = c[section][name] if section else c[name]
         if value < 1:
             raise ValueError(f"{key}={value}: give at least 1")
+    if c.rollout.max_staleness < 0:
+        raise ValueError(
+            f"rollout.max_staleness={c.rollout.max_staleness}: give 0 (the newest weights) or more"
+        )
     buckets = tuple(c.rollout.buckets)
     if not buckets or not all(isinstance(b, int) and b >= 1 for b in buckets):
         raise ValueError(f"rollout.buckets={buckets}: give one or more whole numbers above 0")
@@ -82,6 +86,18 @@ def _check_numbers(c):
         )
     if not 0 <= c.seed < 2**32:
         raise ValueError(f"seed={c.seed}: give a number in [0, 2³²)")
+
+
+def _sampled(c):
+    """{key: prompts a call of the sampler}, for the mesh."""
+    prompts, parts = c.rollout.prompts, c.rollout.parts
+    if prompts % parts:
+        fits = [n for n in range(1, prompts + 1) if prompts % n == 0]
+        raise ValueError(
+            f"rollout.parts={parts} does not divide rollout.prompts={prompts}: give one of {fits}"
+        )
+    name = "rollout.prompts" if parts == 1 else "rollout.prompts / rollout.parts"
+    return {name: prompts // parts}
 
 
 def _learner(c, where):

@@ -13,8 +13,10 @@ from jaxrl.evals import held_out
 from jaxrl.ops import advantages, policy_losses
 from jaxrl.rewards import verified
 from jaxrl.rollouts import collect, signals, summary
+from jaxrl.rollouts.ahead import Ahead
 from jaxrl.rollouts.workers import EnvPool
 from jaxrl.sampling.sampler import Sampler
+from jaxrl.sampling.weights import Mover
 from jaxrl.training.learner import Learner
 from jaxrl.training.session import Session
 
@@ -38,18 +40,24 @@ class Run:
     def _enter(self, enter):
         c, p = self._c, self._plan
         limits = {key: c.rollout[key] for key in ("workers", "seconds", "memory_mb")}
-        self._pool = enter(EnvPool(c.env.name, c.env.params.to_dict(), **limits))
         self.tasks = sources.task_batches(len(p.env), c.rollout.prompts, c.seed)
+        # Before the pool, so that it closes after it: a thread that waits for a score ends then.
+        self._ahead = enter(Ahead(self.tasks, c.rollout.max_staleness))
+        self._pool = enter(EnvPool(c.env.name, c.env.params.to_dict(), **limits))
         s = self._session = enter(
-            Session(c, p.base, self._workdir, self.tasks, epochs=c.learner.epochs)
+            Session(c, p.base, self._workdir, self._ahead, epochs=c.learner.epochs)
         )
         self.state = s.state
-        self._sampler = self._make_sampler(p.sample, p.env, c.rollout.prompts)
         shapes, self._policy = p.base.policy()
-        self._sampler.compile(shapes)
+        weights = p.base.abstract_sampler()
+        self._move = Mover(shapes, weights)
+        self._sampler = self._make_sampler(p.sample, p.env, c.rollout.prompts // c.rollout.parts)
+        self._sampler.compile(weights)
         self._baseline = None  # the sampler of greedy responses to the training prompts
         if "greedy" in estimators.find(p.estimator.name).needs:
-            self._baseline = self._make_sampler(p.greedy, p.env, c.rollout.prompts)
+            self._baseline = self._make_sampler(
+                p.greedy, p.env, c.rollout.prompts // c.rollout.parts
+            )
         self._estimate = jax.jit(estimators.estimate, static_argnums=1)
         self._learner = make_learner(p, s.frozen)
         if p.held_out:
@@ -71,34 +79,63 @@ class Run:
             place=b.place_rows,
         )
 
-    def collect(self, params, tasks, key, version):
-        """Samples and scores; with `resample`, until enough groups have a signal."""
-        params = self._policy(params, self._session.frozen)
-        once = functools.partial(self._collect_once, params, tasks, version)
-        keys = (jax.random.fold_in(key, n) for n in range(self._c.rollout.rounds))
-        more = lambda: once(next(keys))
-        if self._c.rollout.zero_variance != "resample":
-            return more()
-        limits = {"prompts": self._c.rollout.prompts, "rounds": self._c.rollout.rounds}
-        return collect.resample(more, self._has_signal, **limits)
+    def collect(self, params, tasks, key, i):
+        """Batch i with its rewards; with `resample`, as many as bring enough groups a signal.
 
-    def _collect_once(self, params, tasks, version, key):
-        indices = next(tasks)
-        traj = self._sample_scored(self._sampler, params, indices, key, version)
-        if self._baseline:
-            best = self._sample_scored(self._baseline, params, indices, key, version)
-            traj = dataclasses.replace(traj, greedy=best.reward[traj.group])
-        return traj
+        Starts what may run ahead of it: params are the weights of update i.
+        """
+        weights = self._moved(params, i)
+        launch = lambda j, n=0: self._launch(weights, next(tasks), key, j, n, version=i)
+        self._ahead.fill(i, launch)
+        rounds = iter(range(self._c.rollout.rounds))
+        more = lambda: self._ahead.take(i) if (n := next(rounds)) == 0 else launch(i, n)()
+        with self._session.clock.stage("wait"):
+            if self._c.rollout.zero_variance != "resample":
+                return more()
+            limits = {"prompts": self._c.rollout.prompts, "rounds": self._c.rollout.rounds}
+            return collect.resample(more, self._has_signal, **limits)
 
-    def _sample_scored(self, sampler, params, indices, key, version):
-        p = self._plan
-        with self._session.clock.stage("sample"):
-            traj, states = collect.collect(
-                p.env, p.base.tokenizer, sampler, params, indices, key, version=version
-            )
-        with self._session.clock.stage("score"):
-            reward, _ = verified.score(self._pool, states, traj.texts)
-        return dataclasses.replace(traj, reward=reward + self._overlong(traj))
+    def _moved(self, params, version):
+        with self._session.clock.stage("move"):
+            return self._move(self._policy(params, self._session.frozen), version)
+
+    def _launch(self, weights, indices, key, j, n=0, *, version):
+        """Starts round n of batch j, and returns what waits for its rewards.
+
+        The sampler takes the parts of a batch one by one: while it works on one, the one before it
+        is scored.
+        """
+        parts, key = self._c.rollout.parts, jax.random.fold_in(key, j)
+        keys = [jax.random.fold_in(key, n * parts + part) for part in range(parts)]
+        asked = list(zip(np.split(indices, parts), keys, strict=True))
+        how = {"version": version, "step": j}
+        start = lambda sampler: [self._start(sampler, weights, *one, **how) for one in asked]
+        under_way = start(self._sampler)
+        greedy = start(self._baseline) if self._baseline else []
+
+        def finish():
+            traj = collect.join([scored() for scored in under_way])
+            if not greedy:
+                return traj
+            best = collect.join([scored() for scored in greedy])
+            return dataclasses.replace(traj, greedy=best.reward[traj.group])
+
+        return finish
+
+    def _start(self, sampler, weights, indices, key, **how):
+        """Starts the sampler, and returns what waits for its samples and scores them."""
+        p, clock = self._plan, self._session.clock
+        with clock.stage("sample"):
+            sampled = collect.launch(p.env, p.base.tokenizer, sampler, weights, indices, key, **how)
+
+        def scored():
+            with clock.stage("sample"):
+                traj, states = sampled()
+            with clock.stage("score"):
+                reward, _ = verified.score(self._pool, states, traj.texts)
+            return dataclasses.replace(traj, reward=reward + self._overlong(traj))
+
+        return scored
 
     def _overlong(self, traj):
         o = self._c.overlong
@@ -155,7 +192,7 @@ class Run:
                 self._judge,
                 p.base.tokenizer,
                 self._greedy,
-                self._policy(state.params, self._session.frozen),
+                self._moved(state.params, step),
                 jax.random.key(c.seed),  # greedy draws nothing from it
                 name="held_out",
                 step=step,

@@ -9,15 +9,30 @@ from jaxrl.envs import prompts as replies
 from jaxrl.records import Trajectory
 
 
-def collect(env, tokenizer, sampler, params, indices, key, *, version=0):
+def collect(env, tokenizer, sampler, params, indices, key, *, version=0, step=0):
     """Samples a group for each task index [P]; returns (Trajectory without rewards, states [B])."""
+    how = {"version": version, "step": step}
+    return launch(env, tokenizer, sampler, params, indices, key, **how)()
+
+
+def launch(env, tokenizer, sampler, params, indices, key, *, version, step):
+    """The same in two halves: starts the sampler; what it returns waits for the samples.
+
+    version: of params; step: of the update that the samples are for.
+    """
     states, messages = zip(*(env.reset(int(i)) for i in indices), strict=True)
     prompts = [templates.render(tokenizer, m) for m in messages]
-    tokens, valid, samples = sampler(params, prompts, key)
-    chosen = [row[mask] for row, mask in zip(samples.tokens, samples.mask, strict=True)]
-    texts = tuple(replies.cut(tokenizer.decode(ids), env.stop) for ids in chosen)
-    traj = from_samples(tokens, valid, samples, indices, texts=texts, version=version)
-    return traj, [states[g] for g in traj.group]
+    sampled = sampler.launch(params, prompts, key)
+    labels = {"version": np.full(len(prompts), version, np.int64), "step": step}
+
+    def finish():
+        tokens, valid, samples = sampled()
+        chosen = [row[mask] for row, mask in zip(samples.tokens, samples.mask, strict=True)]
+        texts = tuple(replies.cut(tokenizer.decode(ids), env.stop) for ids in chosen)
+        traj = from_samples(tokens, valid, samples, indices, texts=texts, **labels)
+        return traj, [states[g] for g in traj.group]
+
+    return finish
 
 
 def from_samples(prompt_tokens, prompt_valid, samples, task, **rest):
@@ -40,7 +55,7 @@ def from_samples(prompt_tokens, prompt_valid, samples, task, **rest):
 
 
 def join(parts):
-    """Trajectories of one version, one after another; prompts are padded to the longest."""
+    """Trajectories of one update, one after another; prompts are padded to the longest."""
     if len(parts) == 1:
         return parts[0]
     T = max(part.prompt_tokens.shape[1] for part in parts)
@@ -56,11 +71,11 @@ def join(parts):
         dataclasses.replace(part, group=part.group + int(offset))
         for part, offset in zip(parts, offsets, strict=False)
     ]
-    fields = [f.name for f in dataclasses.fields(Trajectory) if f.name not in ("texts", "version")]
+    fields = [f.name for f in dataclasses.fields(Trajectory) if f.name not in ("texts", "step")]
     given = [name for name in fields if getattr(parts[0], name) is not None]
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in given}
     texts = tuple(text for part in parts for text in part.texts)
-    return Trajectory(**arrays, texts=texts, version=parts[0].version)
+    return Trajectory(**arrays, texts=texts, step=parts[0].step)
 
 
 def resample(sample_scored, has_signal, *, prompts, rounds):

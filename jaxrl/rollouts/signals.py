@@ -40,7 +40,7 @@ def single_turn(traj):
         round=ones,
         rounds=ones,
         returns=traj.reward,
-        lot=np.random.default_rng(traj.version).random(B, np.float32),
+        lot=np.random.default_rng(traj.step).random(B, np.float32),
         mask=mask,
         turn=1 + (2 * np.cumsum(mask, 1) > mask.sum(1, keepdims=True) + 1).astype(np.int32),
         values=np.zeros(mask.shape, np.float32),

@@ -20,6 +20,8 @@ def numbers(traj, zero_variance, groups):
         "length/max": length.max(),
         "length/truncated": len(length) - traj.stopped.sum(),
         "tokens/sampled": length.sum(),
+        "policy/version": traj.version.min(),
+        "policy/staleness": traj.step - traj.version.min(),
     }
 
 
@@ -41,6 +43,7 @@ def _row(traj, adv, logp, tokenizer, step, b):
     shown = np.where(np.isnan(logp[b]), traj.full_logp[b], logp[b])[mask]
     return {
         "step": int(step),
+        "version": int(traj.version[g]),
         "task": int(traj.task[g]),
         "prompt": tokenizer.decode(traj.prompt_tokens[g][traj.prompt_valid[g]]),
         "reward": float(traj.reward[b]),

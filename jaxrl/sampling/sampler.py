@@ -37,6 +37,10 @@ class Sampler:
 
         P = len(prompts). A prompt longer than the last bucket is refused.
         """
+        return self.launch(params, prompts, key)()
+
+    def launch(self, params, prompts, key):
+        """The same in two halves: starts the program; what it returns waits for the arrays."""
         T = self._bucket(max(map(len, prompts)))
         tokens, valid = left_pad(prompts, self._prompts, T)
         wanted = np.arange(self._prompts) < len(prompts)
@@ -44,7 +48,7 @@ class Sampler:
         out = self._program(params, T)(params, *arrays, key, self._stops)
         P = len(prompts)
         keep = lambda x: np.asarray(x)[: P * self._c.group]
-        return tokens[:P], valid[:P], jax.tree.map(keep, out)
+        return lambda: (tokens[:P], valid[:P], jax.tree.map(keep, out))
 
     def _bucket(self, length):
         fits = [bucket for bucket in self._buckets if bucket >= length]

@@ -1,6 +1,7 @@
 """Where the time of an update goes, and how many programs it compiled."""
 
 import contextlib
+import threading
 import time
 
 import jax
@@ -9,10 +10,11 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class Clock:
-    """Sums seconds by stage; `read` returns them as metrics and starts over."""
+    """Sums seconds by stage, of any thread; `read` returns them as metrics and starts over."""
 
     def __init__(self):
         self._start, self._stages, self._compiled = time.monotonic(), {}, 0
+        self._lock = threading.Lock()
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
     @contextlib.contextmanager
@@ -22,14 +24,17 @@ class Clock:
         try:
             yield
         finally:
-            self._stages[name] = self._stages.get(name, 0.0) + time.monotonic() - start
+            with self._lock:
+                self._stages[name] = self._stages.get(name, 0.0) + time.monotonic() - start
 
     def read(self):
         """{"time/...": seconds, "compile/count": programs} since the last reading."""
         now = time.monotonic()
-        out = {f"time/{name}": seconds for name, seconds in self._stages.items()}
+        with self._lock:
+            stages, self._stages = self._stages, {}
+        out = {f"time/{name}": seconds for name, seconds in stages.items()}
         out |= {"time/total": now - self._start, "compile/count": self._compiled}
-        self._start, self._stages, self._compiled = now, {}, 0
+        self._start, self._compiled = now, 0
         return out
 
     def close(self):

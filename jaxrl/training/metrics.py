@@ -37,6 +37,8 @@ SCHEMA = {
     "policy/clip_fraction": ("fraction", "tokens whose ratio was clipped"),
     "policy/kl": ("nats", "KL from the sampling policy to the updated one, per token"),
     "policy/ref_kl": ("nats", "KL from the policy to the reference, per token"),
+    "policy/version": ("updates", "done by the oldest weights that sampled for this update"),
+    "policy/staleness": ("updates", "between those weights and the ones updated now"),
     "policy/selected": ("fraction", "tokens that the loss singles out over the whole batch"),
     "preference/accuracy": ("fraction", "pairs whose preferred response has the higher reward"),
     "preference/margin": ("nats", "mean reward of the preferred response over the other"),
@@ -44,7 +46,7 @@ SCHEMA = {
     "preference/rejected": ("nats", "mean implicit reward of the others"),
     "correction/weight": ("ratio", "mean weight of the sampler-to-learner correction"),
     "correction/cut": ("fraction", "tokens whose weight was truncated or set to 0"),
-    "sampler/gap_mean": ("nats", "mean |log-prob of sampler − of learner|, same weights and token"),
+    "sampler/gap_mean": ("nats", "mean |log-prob of sampler − of learner|, staleness included"),
     "sampler/gap_max": ("nats", "largest such difference"),
     "router/load": ("ratio", "choices of the busiest expert over the mean's, mean over layers"),
     "router/load_worst": ("ratio", "the same in the worst layer"),
@@ -54,12 +56,14 @@ SCHEMA = {
     "optim/grad_norm": ("norm", "global gradient norm before clipping"),
     "optim/lr": ("rate", "learning rate"),
     "optim/skipped": ("updates", "1 if a non-finite gradient made this update a no-op"),
-    "time/sample": ("seconds", "sampling"),
+    "time/move": ("seconds", "moving weights to the sampler, and checking that they arrived"),
+    "time/sample": ("seconds", "sampling; beside the loop, as scoring is"),
     "time/score": ("seconds", "scoring"),
+    "time/wait": ("seconds", "in which the loop had to wait for rollouts"),
     "time/update": ("seconds", "the train step, its input included"),
     "time/eval": ("seconds", "held-out evaluation"),
     "time/checkpoint": ("seconds", "saving that blocked the loop"),
-    "time/total": ("seconds", "the whole update, all of the above included"),
+    "time/total": ("seconds", "the whole update; less than the sum where stages overlap"),
     "tokens/sampled": ("tokens", "chosen by the policy: rollouts × length/mean"),
     "tokens/trained": ("tokens", "in the loss"),
     "tokens/per_second": ("tokens/s", "tokens/sampled (or, if none, /trained) over time/total"),
@@ -109,7 +113,7 @@ class Writer:
         self._chart(row, step)
 
     def rollouts(self, rows):
-        """Kept samples: {step, task, prompt, reward, advantage, pieces, logp, ended}."""
+        """Kept samples: {step, version, task, prompt, reward, advantage, pieces, logp, ended}."""
         for row in rows:
             _append(self._rollouts, row)
 

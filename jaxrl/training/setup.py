@@ -101,6 +101,12 @@ class Base:
         """The shardings of a whole model's parameters."""
         return rules.shardings(decoder.specs(self.model), self.mesh, rules.TRAIN)
 
+    def abstract_sampler(self):
+        """The parameters as the sampler wants them: its sharding, and the dtype it computes in."""
+        tree = decoder.specs(self.model)
+        where = rules.shardings(tree, self.mesh, rules.SAMPLE)
+        return spec.abstract(tree, self.how["dtype"], where)
+
     def abstract_state(self):
         """The TrainState as shapes with shardings."""
         return optimizer.abstract_state(self.tx, self.abstract)

@@ -1,6 +1,7 @@
 """Tasks to trajectories: prompts, groups and texts belong together, also after joining."""
 
 import dataclasses
+import types
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ ENV = tiny_env.Parity(size=16)
 TEXTS = ["a", "ab\nrest", "b", "the cab", "", "x"]
 
 
-def fake_sampler(params, prompts, key):
+def launch(params, prompts, key):
     """Two samples a prompt, whose texts are known."""
     T = max(map(len, prompts))
     tokens, valid = left_pad(prompts, len(prompts), T)
@@ -27,18 +28,21 @@ def fake_sampler(params, prompts, key):
     for b, row in enumerate(ids):
         out[b, : len(row)], mask[b, : len(row)] = row, True
     logp = -mask.astype(np.float32)
-    return tokens, valid, Samples(out, mask, logp, 2 * logp, mask[:, 11])
+    return lambda: (tokens, valid, Samples(out, mask, logp, 2 * logp, mask[:, 11]))
 
 
 @pytest.fixture
 def collected():
-    return collect.collect(ENV, tiny.TOKENIZER, fake_sampler, None, [3, 11, 0], None, version=5)
+    fake = types.SimpleNamespace(launch=launch)
+    how = {"version": 5, "step": 7}
+    return collect.collect(ENV, tiny.TOKENIZER, fake, None, [3, 11, 0], None, **how)
 
 
 def test_each_sample_continues_its_tasks_prompt(collected):
     traj, states = collected
     assert states == [3, 3, 11, 11, 0, 0]
-    assert traj.task.tolist() == [3, 11, 0] and traj.version == 5
+    assert traj.task.tolist() == [3, 11, 0]
+    assert traj.version.tolist() == [5, 5, 5] and traj.step == 7
     assert traj.group.tolist() == [0, 0, 1, 1, 2, 2]
     for p, task in enumerate([3, 11, 0]):
         want = templates.render(tiny.TOKENIZER, ENV.reset(task)[1])
