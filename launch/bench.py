@@ -3,10 +3,8 @@
     python -m launch.bench NAME [--json=FILE] [--peer=PEER] [--csv=FILE] [--plot=FILE]
 
 Each case is printed as soon as it is measured, the table of all at the end.
-NAME: sampler, train_step, logprobs, estimators, tournaments, judge_noise, long_context or scaling.
-The JSON is a list of
-rows with case, value and unit, and where they apply peer, peer_value, ratio (value / peer_value),
-floor and percent_of_floor.
+NAME: a key of BENCHES, below. The JSON is a list of rows with case, value and unit, and where they
+apply peer, peer_value, ratio (value / peer_value), floor and percent_of_floor.
 """
 
 import importlib
@@ -18,6 +16,7 @@ from launch.benches import tables
 BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "sampler": "launch.benches.sampler",
     "train_step": "launch.benches.train_step",
+    "overlap": "launch.benches.overlap",
     "logprobs": "launch.benches.logprobs",
     "estimators": "launch.benches.estimators",
     "tournaments": "launch.benches.tournaments",
