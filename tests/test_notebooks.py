@@ -1,10 +1,12 @@
 """The notebooks run from a clean kernel, and what is committed shows that they did."""
 
+import os
 import pathlib
 
 import nbclient
 import nbformat
 import pytest
+import tiny
 
 from jaxrl.algos.estimators import ESTIMATORS
 
@@ -24,11 +26,12 @@ def test_a_notebook_is_committed_as_it_ran_with_small_outputs(path):
     assert not any(str(ROOT) in str(cell.outputs) for cell in cells)
 
 
-def executed(name):
+def executed(name, **env):
     """Its code cells after a run; a cell that raises fails the run."""
     notebook = read(ROOT / "notebooks" / name)
     where = {"metadata": {"path": str(ROOT)}}
-    nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3", resources=where).execute()
+    client = nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3", resources=where)
+    client.execute(env=os.environ | env)
     return code(notebook)
 
 
@@ -58,3 +61,21 @@ def test_the_advantages_draws_every_estimator():
     cells = executed("02_advantages.ipynb")
     assert drawn(cells) == 6
     assert any(f"{len(ESTIMATORS)} estimators, no NaN" in printed(cell) for cell in cells)
+
+
+def test_the_colab_run_with_a_stand_in_for_its_model(tmp_path):
+    """Two updates of a random model: curves, every question twice, and four answers."""
+    model = tiny.write(tmp_path / "tiny")
+    cells = executed("03_colab_grpo.ipynb", JAXRL_STAND_IN=str(model))
+    assert drawn(cells) == 1 and (tmp_path / "tiny-run" / "report.html").exists()
+    texts = [printed(cell) for cell in cells]
+    assert any("right:" in text and "of 8 before" in text for text in texts)
+    assert len(texts[-1].splitlines()) == 4
+
+
+def test_the_sharding_notebook_draws_the_rules_and_refuses_a_mesh():
+    cells = executed("04_sharding.ipynb")
+    assert drawn(cells) == 2
+    texts = "".join(printed(cell) for cell in cells)
+    assert "3 of 14 arrays are shared" in texts and "equal: True" in texts
+    assert "mesh.tensor=8 splits 8 ways" in texts

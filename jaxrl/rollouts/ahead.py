@@ -6,7 +6,8 @@ sampled with the weights of update max(0, i − S), S = `rollout.max_staleness`,
 update runs; so a run is a function of its config, at S = 0 the synchronous one.
 
 What is under way is saved with the checkpoint, scored, and not sampled again: that would need the
-weights of S earlier versions. The file cannot be of an older version than the weights beside it.
+weights of S earlier versions. It was started before the update that is saved, so devices that run
+programs in order have sampled it by then, and only its scores are waited for.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Q: 3 + 4 =        reply " 7": 1.0; scoring takes `seconds` a reply, as a sandbox or a judge does."""
+"""Q: 3 + 4 =        reply " 7": 1.0; scoring takes `seconds`, as a sandbox or a judge does."""
 
 import dataclasses
 import time
