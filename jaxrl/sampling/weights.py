@@ -6,6 +6,7 @@ the update that donates them waits for programs that still do. Meshes apart are 
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -34,7 +35,7 @@ class Mover:
         everywhere = NamedSharding(moved[0][1].sharding.mesh, PartitionSpec())
         self._reshard = jax.jit(cast, out_shardings=[y.sharding for _, y in moved])
         self._prints = jax.jit(
-            lambda leaves: jax.numpy.stack([fingerprint(x) for x in cast(leaves)]),
+            lambda leaves: jnp.stack([fingerprint(x) for x in cast(leaves)]),
             out_shardings=everywhere,
         )
 
@@ -47,14 +48,16 @@ class Mover:
         leaving = [x for x, moves in zip(leaves, self._moves, strict=True) if moves]
         if not leaving:
             return params
-        arrived = self._reshard(leaving)
-        self._check(np.asarray(self._prints(leaving)), np.asarray(self._prints(arrived)), version)
+        # One program at a time: many CPU devices on few cores can wait for each other otherwise.
+        arrived = jax.block_until_ready(self._reshard(leaving))
+        self._check(_everywhere(self._prints(leaving)), _everywhere(self._prints(arrived)), version)
         rest = iter(arrived)
         both = zip(leaves, self._moves, strict=True)
         return jax.tree.unflatten(tree, [next(rest) if moves else x for x, moves in both])
 
     def _check(self, sent, got, version):
-        wrong = [name for name, same in zip(self._names, sent == got, strict=True) if not same]
+        alike = (sent == got).all(0)
+        wrong = [name for name, same in zip(self._names, alike, strict=True) if not same]
         if wrong:
             raise RuntimeError(
                 f"the weights of version {version} did not reach the sampler: the checksums of "
@@ -62,6 +65,11 @@ class Mover:
                 "Nothing was sampled from them: rerun to resume from the last checkpoint; if it "
                 "comes again, check the devices' memory"
             )
+
+
+def _everywhere(prints):
+    """What each device of this process has computed from its own copies, [devices, arrays]."""
+    return np.stack([shard.data for shard in prints.addressable_shards])
 
 
 def _alike(x, y):

@@ -57,16 +57,20 @@ def test_every_move_is_the_same_program():
     assert mover._prints._cache_size() == 2  # of the learner's arrays, and of the sampler's
 
 
-def test_a_copy_with_two_values_swapped_is_refused(monkeypatch):
-    """The sum of its words is right: garbled weights once looked like that."""
+def test_a_copy_with_two_values_swapped_on_one_device_is_refused(monkeypatch):
+    """The sum of its words is right, and so are the copies on the other devices."""
     mover, params, _ = setting(SPLIT)
     reshard, at = mover._reshard, mover._names.index("layers/gate")
 
     def garbled(leaves):
         moved = reshard(leaves)
-        first = moved[at]
-        swapped = first.at[0, 0, 0].set(first[1, 3, 5]).at[1, 3, 5].set(first[0, 0, 0])
-        return [jax.device_put(swapped, x.sharding) if x is first else x for x in moved]
+        parts = [np.array(shard.data) for shard in moved[at].addressable_shards]
+        parts[6][0, 0, 0], parts[6][1, 3, 5] = parts[6][1, 3, 5], parts[6][0, 0, 0]
+        where = [shard.device for shard in moved[at].addressable_shards]
+        parts = list(map(jax.device_put, parts, where))
+        like = moved[at].shape, moved[at].sharding
+        moved[at] = jax.make_array_from_single_device_arrays(*like, parts)
+        return moved
 
     monkeypatch.setattr(mover, "_reshard", garbled)
     with pytest.raises(RuntimeError, match=r"version 7 .* 1 of 11 .*'layers/gate'.*rerun"):
