@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from jaxrl.data.tokenizers import Tokenizer
 from jaxrl.models import checkpoints, decoder, frozen, lora, peft_files, spec
-from jaxrl.parallel import mesh, rules
+from jaxrl.parallel import hosts, mesh, rules
 from jaxrl.training import adapters, optimizer, step
 
 log = logging.getLogger(__name__)
@@ -115,15 +115,30 @@ class Base:
         """The shardings of the TrainState."""
         return jax.tree.map(lambda x: x.sharding, self.abstract_state())
 
+    def share(self, n):
+        """Which of n rows of a batch this process holds."""
+        return hosts.share(self._split(1), n)
+
+    def part(self, items):
+        """Those of a batch's items that this process packs into rows: by turns, one a device."""
+        whole = self.mesh.shape["tensor"] * self.mesh.shape["context"]
+        devices = self._split(1).num_devices // whole
+        mine = set(self.share(devices).mine.tolist())
+        return [x for i, x in enumerate(items) if i % devices in mine]
+
     def place_rows(self, x, axis=0):
-        """A host array on the mesh: `axis` is the batch, and what follows it are columns."""
-        names = [None] * axis + ["batch"] + ["time"] * (x.ndim - axis - 1)
-        return jax.device_put(x, NamedSharding(self.mesh, rules.spec(rules.TRAIN, *names)))
+        """A host array on the mesh: `axis` is the batch, or this process's part of it, then columns."""
+        return hosts.spread(x, self._split(x.ndim, axis))
 
     def place_micro(self, rows, micro):
-        """Host Rows [N, ..] -> [N / micro, micro, ..], each micro-batch split over the mesh."""
-        split = lambda x: self.place_rows(x.reshape(-1, micro, x.shape[-1]), axis=1)
+        """Host Rows [N, ..] -> [C, micro, ..], each micro-batch split over the mesh."""
+        mine = len(self.share(micro).mine)
+        split = lambda x: self.place_rows(x.reshape(-1, mine, x.shape[-1]), axis=1)
         return jax.tree.map(split, rows)
+
+    def _split(self, ndim, axis=0):
+        names = [None] * axis + ["batch"] + ["time"] * (ndim - axis - 1)
+        return NamedSharding(self.mesh, rules.spec(rules.TRAIN, *names))
 
 
 def open_base(c, rows, updates, *, specs=decoder.specs):
