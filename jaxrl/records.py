@@ -15,6 +15,8 @@ from jax import Array
 class Trajectory:
     """What one call of the sampler produced and what became of it. Host arrays (numpy).
 
+    Of a batch that several processes share, each has its own part; see rollouts.collect.everyone.
+
     Three masks: `valid` (a real token), `mask` (the policy chose it), `Rows.mask` (in the loss).
     """
 

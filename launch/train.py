@@ -3,40 +3,95 @@
     python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
     ... --config.advantage.name=rloo --config.optimizer.lr=2e-6
 
-Ctrl-C or SIGTERM ends the run at the next update, with a checkpoint.
+Ctrl-C or SIGTERM ends the run at the next update, with a checkpoint. Several processes, each on its
+own devices, train together when all are started with --distributed on a cluster that says who they
+are (launch/README.md), or with --coordinator, --processes and --process.
 """
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 
+import jax
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from jaxrl.parallel import hosts
 from jaxrl.recipes import preference, rl, sft
+from jaxrl.training.metrics import read_rows
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run, such as runs/NAME.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Ask the cluster for the other processes.")
+COORDINATOR = flags.DEFINE_string("coordinator", "", "Or: host:port of process 0,")
+PROCESSES = flags.DEFINE_integer("processes", 0, "how many processes there are,")
+PROCESS = flags.DEFINE_integer("process", -1, "and which of them this one is.")
+PATIENCE = flags.DEFINE_integer("patience", 100, "Seconds until a silent process counts as dead.")
+UNFINISHED = 75  # sysexits.h: try again; a cluster's manager then starts the run anew
 
 
 def main(argv):
-    """Picks the recipe by the kind of config, and prints what the run came to."""
+    """Trains, alone or as one process of several."""
     if argv[1:]:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax narrates every save
-    logging.getLogger("jaxrl").setLevel(logging.INFO)
+    if not (DISTRIBUTED.value or COORDINATOR.value or PROCESSES.value or PROCESS.value >= 0):
+        logging.getLogger("jaxrl").setLevel(logging.INFO)
+        return train()
+    try:
+        where = COORDINATOR.value, PROCESSES.value, PROCESS.value
+        hosts.start(*where, patience=PATIENCE.value)
+    except (ValueError, RuntimeError) as error:
+        _refuse(error)
+    try:
+        if hosts.first():
+            logging.getLogger("jaxrl").setLevel(logging.INFO)
+        train()
+    except SystemExit as end:  # refused
+        hosts.leave(end.code)
+    except BaseException:
+        traceback.print_exc()
+        print(_lost(), file=sys.stderr)
+        hosts.leave(1)
+    if _updates() < CONFIG.value.steps:
+        sys.exit(UNFINISHED)
+
+
+def train():
+    """Picks the recipe by the kind of config, and prints what the run came to."""
     try:
         c = CONFIG.value
         recipe = rl if "rollout" in c else preference if "loss" in c else sft
+        if "://" in WORKDIR.value:
+            raise ValueError(f"--workdir={WORKDIR.value}: mount the bucket and give its directory")
         plan = recipe.prepare(c, WORKDIR.value)
     except (ValueError, KeyError, TypeError, OSError) as error:
         _refuse(error.args[0] if isinstance(error, KeyError) else error)
     evals = recipe.run(c, WORKDIR.value, plan)
+    if not hosts.first():
+        return
     print(f"report: {WORKDIR.value}/report.html")
     if evals and evals[-1]["step"] == c.steps:
         kind = "loss" if "loss" in evals[0] else "accuracy"
         before, after = evals[0][kind], evals[-1][kind]
         print(f"held-out {kind}: before {before:.3f} → after {after:.3f}")
+
+
+def _updates():
+    """How many updates of the loop are done, as the run's records say."""
+    rows = read_rows(Path(WORKDIR.value) / "metrics.jsonl")[0]
+    return rows[-1]["step"] + 1 if rows else 0
+
+
+def _lost():
+    return (
+        f"launch.train: process {jax.process_index()} of {jax.process_count()} ends with the error "
+        "above, and the others end with it; where the error speaks of a peer or of a connection, "
+        "look at their output. Start all processes again with the same command: the run goes on "
+        f"from the newest checkpoint of --workdir={WORKDIR.value}."
+    )
 
 
 def parse(argv):

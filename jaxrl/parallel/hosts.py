@@ -58,7 +58,7 @@ def start(coordinator="", processes=0, process=-1, *, patience=100):
 
 
 def leave(status):
-    """Ends this process at once: an orderly end waits for the others, and they wait for this one."""
+    """Ends this process at once: an orderly end would wait for the others, and they for it."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

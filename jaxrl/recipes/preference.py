@@ -14,7 +14,7 @@ import jax
 from jaxrl.algos import preferences
 from jaxrl.data import sources
 from jaxrl.models import decoder, heads, rotary
-from jaxrl.parallel import mesh
+from jaxrl.parallel import hosts, mesh
 from jaxrl.recipes import sft
 from jaxrl.report import page
 from jaxrl.training import metrics, pairs, setup, step
@@ -35,13 +35,15 @@ def run(c, workdir, p=None):
     first.
     """
     p = prepare(c, workdir) if p is None else p
-    metrics.print_config(c.to_dict())
+    if hosts.first():
+        metrics.print_config(c.to_dict())
     batches = sources.batches(p.examples, c.data.batch, c.seed)
     with Session(c, p.base, workdir, batches) as s:
         parts = Parts(c, p, s)
         parts.evaluate(s.state, s.start)
         s.save(sft.train(c, s.state, batches, parts.learn, parts.after))
-    page.write(workdir)
+    if hosts.first():
+        page.write(workdir)
     return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
 
 
@@ -161,13 +163,13 @@ class Parts:
         p = self._plan
         batch = pairs.with_others(batch) if p.loss.name in preferences.UNPAIRED else batch
         rows, used = pairs.pack(
-            batch,
+            p.base.part(batch),
             width=p.width,
             scored=p.scored,
-            rows=p.rows,
+            rows=p.base.room(p.rows, p.micro),
             last_only=p.loss.name in preferences.REWARD_MODELS,
         )
-        rows, count = p.base.place_micro(rows, p.micro), -(-used // p.micro)
+        rows, count = p.base.place_micro(rows, used, p.micro)
         if self._reference is not None:
             rows = rows.replace(ref_logp=self._score(self._reference, rows, count))
         if self._prepare:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 
+from jaxrl.parallel import hosts
 from jaxrl.recipes.rl_plan import plan
 from jaxrl.recipes.rl_run import Run
 from jaxrl.report import page
@@ -45,9 +46,11 @@ def run(c, workdir, p=None):
     first.
     """
     p = prepare(c, workdir) if p is None else p
-    metrics.print_config(c.to_dict())
+    if hosts.first():
+        metrics.print_config(c.to_dict())
     with Run(c, p, workdir) as r:
         state = train(c, r.state, r.tasks, r.collect, r.select, r.estimate, r.learn, r.after)
         r.finish(state)
-    page.write(workdir)
+    if hosts.first():
+        page.write(workdir)
     return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]

@@ -8,7 +8,7 @@ from jaxrl.chat import templates
 from jaxrl.envs import table
 from jaxrl.envs.base import Env, choose
 from jaxrl.ops import distributions
-from jaxrl.parallel import mesh
+from jaxrl.parallel import hosts, mesh
 from jaxrl.sampling import sampler
 from jaxrl.sampling.decode import SampleConfig
 from jaxrl.training import setup
@@ -72,6 +72,11 @@ def _check_numbers(c):
         value = c[section][name] if section else c[name]
         if value < 1:
             raise ValueError(f"{key}={value}: give at least 1")
+    if c.rollout.max_staleness and hosts.count() > 1:
+        raise ValueError(
+            f"rollout.max_staleness={c.rollout.max_staleness} with {hosts.count()} processes: what "
+            "runs ahead is saved by one process alone; set it to 0, or use one process"
+        )
     if c.rollout.max_staleness < 0:
         raise ValueError(
             f"rollout.max_staleness={c.rollout.max_staleness}: give 0 (the newest weights) or more"
@@ -102,7 +107,9 @@ def _sampled(c):
 
 def _learner(c, where):
     group = c.rollout.group * c.rollout.max_new
-    rows = -(-c.rollout.prompts // c.learner.micro) * c.learner.micro
+    most = c.rollout.prompts  # one process may hold all groups that have a signal
+    most *= min(hosts.count(), c.rollout.rounds) if c.rollout.zero_variance == "resample" else 1
+    rows = -(-most // c.learner.micro) * c.learner.micro
     width, scored = max(c.rollout.buckets) + group, group
     for key, given, need in (
         ("width", c.learner.width, width),

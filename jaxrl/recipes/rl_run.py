@@ -11,6 +11,7 @@ from jaxrl.algos import estimators, objectives
 from jaxrl.data import sources
 from jaxrl.evals import held_out
 from jaxrl.ops import advantages, policy_losses
+from jaxrl.parallel import hosts
 from jaxrl.rewards import verified
 from jaxrl.rollouts import collect, signals, summary
 from jaxrl.rollouts.ahead import Ahead
@@ -40,6 +41,8 @@ class Run:
     def _enter(self, enter):
         c, p = self._c, self._plan
         limits = {key: c.rollout[key] for key in ("workers", "seconds", "memory_mb")}
+        self._share = p.base.share(c.rollout.prompts // c.rollout.parts)
+        self._known = None, None
         self.tasks = sources.task_batches(len(p.env), c.rollout.prompts, c.seed)
         # Before the pool, so that it closes after it: a thread that waits for a score ends then.
         self._ahead = enter(Ahead(self.tasks, c.rollout.max_staleness))
@@ -73,7 +76,7 @@ class Run:
             b.model,
             b.tokenizer,
             how,
-            prompts=prompts,
+            prompts=len(b.share(prompts).mine),
             buckets=buckets,
             stop=env.stop,
             place=b.place_rows,
@@ -125,6 +128,7 @@ class Run:
     def _start(self, sampler, weights, indices, key, **how):
         """Starts the sampler, and returns what waits for its samples and scores them."""
         p, clock = self._plan, self._session.clock
+        indices = indices[self._share.mine]
         with clock.stage("sample"):
             sampled = collect.launch(p.env, p.base.tokenizer, sampler, weights, indices, key, **how)
 
@@ -133,41 +137,61 @@ class Run:
                 traj, states = sampled()
             with clock.stage("score"):
                 reward, _ = verified.score(self._pool, states, traj.texts)
-            return dataclasses.replace(traj, reward=reward + self._overlong(traj))
+            share = hosts.times(self._share, len(reward) // len(indices))
+            length = hosts.everyone(traj.mask.sum(1), share)
+            reward = hosts.everyone(reward, share) + self._overlong(length)
+            return dataclasses.replace(traj, reward=reward[share.mine])
 
         return scored
 
-    def _overlong(self, traj):
+    def _overlong(self, length):
         o = self._c.overlong
         if not o.buffer:
             return np.float32(0)
         limits = {"max_length": self._c.rollout.max_new, "buffer": o.buffer, "factor": o.factor}
-        return np.asarray(policy_losses.overlong_penalty(traj.mask.sum(1), **limits))
+        return np.asarray(policy_losses.overlong_penalty(length, **limits))
+
+    def _shares(self, traj):
+        """The hosts.Share of the groups and of the samples, of one round or of several."""
+        rounds = len(traj.task) // len(self._share.mine)
+        how = len(traj.reward) // len(traj.task), rounds
+        return hosts.times(self._share, 1, rounds), hosts.times(self._share, *how)
+
+    def _whole(self, traj):
+        """What all processes know of the batch; the last is kept, as several arrows ask for it."""
+        if self._known[0] is not traj:
+            needs = {"logp", "log_ratio", "squares"}
+            tokens = bool(needs & set(estimators.find(self._plan.estimator.name).needs))
+            self._known = traj, collect.everyone(traj, *self._shares(traj), tokens=tokens)
+        return self._known[1]
 
     def _has_signal(self, traj):
-        tolerance = self._plan.estimator.zero_std_rel_tol
+        """Of every group of the whole batch, [P] bool."""
+        traj, tolerance = self._whole(traj), self._plan.estimator.zero_std_rel_tol
         flat = advantages.zero_variance(
             traj.reward, traj.group, len(traj.task), zero_std_rel_tol=tolerance
         )
         return ~np.asarray(flat)
 
     def select(self, traj):
-        """The groups to learn from."""
+        """The groups to learn from, of this process's."""
         if self._c.rollout.zero_variance == "keep":
             return np.arange(len(traj.task))
-        return np.flatnonzero(self._has_signal(traj))[: self._c.rollout.prompts]
+        chosen = np.flatnonzero(self._has_signal(traj))[: self._c.rollout.prompts]
+        return np.flatnonzero(np.isin(self._shares(traj)[0].mine, chosen))
 
     def estimate(self, traj):
-        """Advantages, [B] or [B, R]."""
-        given, c = signals.single_turn(traj), self._plan.estimator
+        """Advantages over the whole batch, and of them this process's, [B] or [B, R]."""
+        given, c = signals.single_turn(self._whole(traj)), self._plan.estimator
         estimators.check_signals(given, c)
-        return np.asarray(self._estimate(given, c))
+        return np.asarray(self._estimate(given, c))[self._shares(traj)[1].mine]
 
     def learn(self, state, traj, groups, adv):
         """One batch of updates."""
         with self._session.clock.stage("update"):
-            kept = estimators.in_loss(signals.single_turn(traj), self._plan.estimator)
-            kept = True if kept is None else np.asarray(kept)
+            given = signals.single_turn(self._whole(traj))
+            kept = estimators.in_loss(given, self._plan.estimator)
+            kept = True if kept is None else np.asarray(kept)[self._shares(traj)[1].mine]
             return self._learner(state, traj, groups, adv, kept)
 
     def after(self, state, i, traj, groups, adv, stats, logp):
@@ -175,9 +199,11 @@ class Run:
         s, p = self._session, self._plan
         if p.held_out and s.evaluates(i + 1):
             self._evaluate(state, i + 1)
-        row = summary.numbers(traj, ~self._has_signal(traj), groups) | stats
-        count = self._c.log.rollouts
-        s.writer.rollouts(summary.extremes(traj, adv, logp, p.base.tokenizer, i, count))
+        every, samples = self._shares(traj)
+        groups = np.flatnonzero(hosts.everyone(np.isin(np.arange(len(traj.task)), groups), every))
+        row = summary.numbers(self._whole(traj), ~self._has_signal(traj), groups) | stats
+        shown = p.base.tokenizer, i, self._c.log.rollouts
+        s.writer.rollouts(summary.extremes(traj, adv, logp, *shown, share=samples))
         return s.record(state, i, row, row["tokens/sampled"])
 
     def finish(self, state):
@@ -197,6 +223,7 @@ class Run:
                 name="held_out",
                 step=step,
                 prompts=c.eval.prompts,
+                share=p.base.share(c.eval.prompts),
             )
         self._session.writer.evaluation(row)
 

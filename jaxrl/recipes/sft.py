@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxrl.algos import objectives
 from jaxrl.data import sources
 from jaxrl.models import rotary
-from jaxrl.parallel import mesh
+from jaxrl.parallel import hosts, mesh
 from jaxrl.report import page
 from jaxrl.training import examples, metrics, setup, step
 from jaxrl.training.session import Session
@@ -45,13 +45,15 @@ def run(c, workdir, p=None):
     first.
     """
     p = prepare(c, workdir) if p is None else p
-    metrics.print_config(c.to_dict())
+    if hosts.first():
+        metrics.print_config(c.to_dict())
     batches = sources.batches(p.examples, c.data.batch, c.seed)
     with Session(c, p.base, workdir, batches) as s:
         parts = Parts(c, p, s)
         parts.evaluate(s.state, s.start)
         s.save(train(c, s.state, batches, parts.learn, parts.after))
-    page.write(workdir)
+    if hosts.first():
+        page.write(workdir)
     return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
 
 
@@ -142,5 +144,6 @@ class Parts:
 
     def _pack(self, batch):
         p = self._plan
-        rows, used = examples.pack(batch, width=p.width, scored=p.scored, rows=p.rows)
-        return p.base.place_micro(rows, p.micro), -(-used // p.micro)
+        room, mine = p.base.room(p.rows, p.micro), p.base.part(batch)
+        rows, used = examples.pack(mine, width=p.width, scored=p.scored, rows=room)
+        return p.base.place_micro(rows, used, p.micro)

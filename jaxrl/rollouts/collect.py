@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxrl.chat import templates
 from jaxrl.envs import prompts as replies
+from jaxrl.parallel import hosts
 from jaxrl.records import Trajectory
 
 
@@ -20,8 +21,8 @@ def launch(env, tokenizer, sampler, params, indices, key, *, version, step):
 
     version: of params; step: of the update that the samples are for.
     """
-    states, messages = zip(*(env.reset(int(i)) for i in indices), strict=True)
-    prompts = [templates.render(tokenizer, m) for m in messages]
+    tasks = [env.reset(int(i)) for i in indices]  # none where other processes hold all of them
+    prompts = [templates.render(tokenizer, messages) for _, messages in tasks]
     sampled = sampler.launch(params, prompts, key)
     labels = {"version": np.full(len(prompts), version, np.int64), "step": step}
 
@@ -30,7 +31,7 @@ def launch(env, tokenizer, sampler, params, indices, key, *, version, step):
         chosen = [row[mask] for row, mask in zip(samples.tokens, samples.mask, strict=True)]
         texts = tuple(replies.cut(tokenizer.decode(ids), env.stop) for ids in chosen)
         traj = from_samples(tokens, valid, samples, indices, texts=texts, **labels)
-        return traj, [states[g] for g in traj.group]
+        return traj, [tasks[g][0] for g in traj.group]
 
     return finish
 
@@ -46,12 +47,33 @@ def from_samples(prompt_tokens, prompt_valid, samples, task, **rest):
         mask=samples.mask,
         logp=samples.logp,
         full_logp=samples.full_logp,
-        group=np.repeat(np.arange(P, dtype=np.int32), B // P),
+        group=np.repeat(np.arange(P, dtype=np.int32), B // max(P, 1)),
         stopped=samples.stopped,
         squares=samples.squares,
         task=np.asarray(task, np.int64),
         **rest,
     )
+
+
+def everyone(traj, groups, samples, *, tokens=False):
+    """A process's Trajectory -> what all processes must know of the whole batch.
+
+    groups, samples: hosts.Share of its prompts and of its samples. The prompts, the tokens and the
+    texts stay where they are (None), and so do the log-probs, unless `tokens`.
+    """
+    if hosts.count() == 1:
+        return traj
+    away = ("prompt_tokens", "prompt_valid", "tokens", "valid", "logp", "full_logp", "squares")
+    there = ("reward", "greedy", "mask", "stopped")
+    there += ("logp", "full_logp", "squares") if tokens else ()
+    given = [name for name in there if getattr(traj, name) is not None]
+    arrays = {name: hosts.everyone(getattr(traj, name), samples) for name in given}
+    ids = {
+        "group": hosts.everyone(groups.mine.astype(np.int32)[traj.group], samples),
+        "task": hosts.everyone(traj.task, groups),
+        "version": hosts.everyone(traj.version, groups),
+    }
+    return dataclasses.replace(traj, texts=(), **dict.fromkeys(away) | arrays | ids)
 
 
 def join(parts):

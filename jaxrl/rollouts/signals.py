@@ -18,7 +18,8 @@ def single_turn(traj):
     the reward is the plan's score, and the first half of the response, rounded up, is its first
     step. Without an evidence judge: every format valid, every score neutral. Without a tournament:
     ranks by reward, shared places averaged. Without environments: one. A response is one round,
-    starting from its prompt. log_ratio: the full softmax over the law sampled from, 0 without cuts.
+    starting from its prompt. log_ratio: the full softmax over the law sampled from, 0 without cuts;
+    None like logp where the trajectory has none.
     """
     B, P = len(traj.group), len(traj.task)
     mask, ones = traj.mask, np.ones(B, np.int32)
@@ -44,10 +45,16 @@ def single_turn(traj):
         mask=mask,
         turn=1 + (2 * np.cumsum(mask, 1) > mask.sum(1, keepdims=True) + 1).astype(np.int32),
         values=np.zeros(mask.shape, np.float32),
-        log_ratio=np.where(mask, traj.full_logp - traj.logp, 0).astype(np.float32),
+        log_ratio=_log_ratio(traj),
         logp=traj.full_logp,
         squares=traj.squares,
     )
+
+
+def _log_ratio(traj):
+    if traj.logp is None:
+        return None
+    return np.where(traj.mask, traj.full_logp - traj.logp, 0).astype(np.float32)
 
 
 def ranks(reward, group):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from jaxrl.parallel import hosts
+
 
 def numbers(traj, zero_variance, groups):
     """Metrics of one update's rollouts; names and units are in training/metrics.SCHEMA.
@@ -25,17 +27,23 @@ def numbers(traj, zero_variance, groups):
     }
 
 
-def extremes(traj, adv, logp, tokenizer, step, count):
+def extremes(traj, adv, logp, tokenizer, step, count, *, share=None):
     """Rows of rollouts.jsonl for the `count` samples of lowest and highest reward, half each.
 
     adv: [B], or [B, R] of which the mean over the chosen tokens is shown. logp: [B, R], the
-    learner's; the sampler's stands in where the learner has none.
+    learner's; the sampler's stands in where the learner has none. share: of a batch that several
+    processes sampled, of which the extremes then are.
     """
-    scorable = np.flatnonzero(np.isfinite(traj.reward))
-    order = scorable[np.argsort(traj.reward[scorable], kind="stable")]
+    share = share or hosts.whole(len(traj.reward))
+    reward = hosts.everyone(traj.reward, share)
+    scorable = np.flatnonzero(np.isfinite(reward))
+    order = scorable[np.argsort(reward[scorable], kind="stable")]
     half = min(count // 2, len(order) // 2)
-    picked = np.concatenate([order[:half], order[len(order) - half :]])
-    return [_row(traj, adv, logp, tokenizer, step, b) for b in picked]
+    picked = [int(n) for n in (*order[:half], *order[len(order) - half :])]
+    here = {int(n): b for b, n in enumerate(share.mine)}
+    row = lambda n: _row(traj, adv, logp, tokenizer, step, here[n])
+    rows = hosts.merged({n: row(n) for n in picked if n in here})
+    return [rows[n] for n in picked]
 
 
 def _row(traj, adv, logp, tokenizer, step, b):

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxrl.models import rotary
+from jaxrl.parallel import hosts
 from jaxrl.sampling import decode, stops
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,8 @@ class Sampler:
     """Compiled programs of `decode.sample`, one for each prompt length of the ladder.
 
     prompts: P of every program; a shorter list is padded with rows that never live. buckets: prompt
-    lengths, ascending. place: puts a host array with a leading axis of P on the devices.
+    lengths, ascending. place: puts a host array with a leading axis of P on the devices. Where
+    several processes sample together, prompts and lists are those of this one.
     """
 
     def __init__(self, model, tokenizer, c, *, prompts, buckets, stop=(), place=jax.device_put):
@@ -41,13 +43,13 @@ class Sampler:
 
     def launch(self, params, prompts, key):
         """The same in two halves: starts the program; what it returns waits for the arrays."""
-        T = self._bucket(max(map(len, prompts)))
+        T = self._bucket(hosts.largest(max(map(len, prompts), default=0)))
         tokens, valid = left_pad(prompts, self._prompts, T)
         wanted = np.arange(self._prompts) < len(prompts)
         arrays = map(self._place, (tokens, valid, wanted))
         out = self._program(params, T)(params, *arrays, key, self._stops)
         P = len(prompts)
-        keep = lambda x: np.asarray(x)[: P * self._c.group]
+        keep = lambda x: hosts.own(x)[: P * self._c.group]
         return lambda: (tokens[:P], valid[:P], jax.tree.map(keep, out))
 
     def _bucket(self, length):
@@ -65,7 +67,8 @@ class Sampler:
             shape = lambda *s, dtype: self._place(np.zeros(s, dtype))
             P = self._prompts
             arrays = shape(P, T, dtype=np.int32), shape(P, T, dtype=bool), shape(P, dtype=bool)
-            run = jax.jit(partial(decode.sample, model=self._model, c=self._c))
+            split = arrays[-1].sharding
+            run = jax.jit(partial(decode.sample, model=self._model, c=self._c), out_shardings=split)
             lowered = run.lower(params, *arrays, jax.random.key(0), self._stops)
             self._programs[T] = lowered.compile()
             seconds = time.monotonic() - start

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from jaxrl.data import packing
+from jaxrl.parallel import hosts
 from jaxrl.training import step
 
 
@@ -47,6 +48,8 @@ class Learner:
         """One batch. adv: [B] or [B, R]; groups: rows of traj.prompt_tokens that are in the loss;
         in_loss: which of their chosen tokens are, if not all, [B, 1] or [B, R] bool.
 
+        Where there are several processes, all of it is of this one's own samples.
+
         returns: state, metrics of the last epoch, and the learner's log-prob of each token before
         the first update [B, R], NaN where none was computed.
         """
@@ -59,7 +62,7 @@ class Learner:
         state, metrics, first = self._update(state, rows, count)
         for _ in range(self._c.epochs - 1):
             state, metrics, _ = self._update(state, rows, count)
-        logp = np.where(where >= 0, np.asarray(first).reshape(-1)[where], np.nan)
+        logp = np.where(where >= 0, hosts.own(first, axis=1).reshape(-1)[where], np.nan)
         return state, metrics | self._gaps(traj, logp, where >= 0), logp
 
     def _update(self, state, rows, count):
@@ -78,15 +81,18 @@ class Learner:
             "old_logp": traj.full_logp,
             "ref_logp": np.zeros(traj.tokens.shape, np.float32),
         }
+        room = self._base.room(c.rows, c.micro)
         rows, used, where = packing.pack(
-            traj, per_token, groups=groups, width=c.width, scored=c.scored, rows=c.rows
+            traj, per_token, groups=groups, width=c.width, scored=c.scored, rows=room
         )
-        return self._base.place_micro(rows, c.micro), -(-used // c.micro), where
+        return *self._base.place_micro(rows, used, c.micro), where
 
     def _gaps(self, traj, logp, known):
-        gap = np.abs(traj.full_logp - logp)[known]
+        gap = np.abs(traj.full_logp - logp)[known].astype(np.float64)
+        parts = hosts.gathered(np.array([gap.size, gap.sum(), gap.max(initial=0)]))
+        size, total, largest = *parts[:, :2].sum(0), parts[:, 2].max()
         return {
-            "sampler/gap_mean": gap.mean() if gap.size else np.nan,
-            "sampler/gap_max": gap.max() if gap.size else np.nan,
-            "tokens/trained": gap.size,
+            "sampler/gap_mean": total / size if size else np.nan,
+            "sampler/gap_max": largest if size else np.nan,
+            "tokens/trained": size / self._base.share(self._c.micro).copies,
         }

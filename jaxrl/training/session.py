@@ -4,6 +4,7 @@ import contextlib
 
 import jax
 
+from jaxrl.parallel import hosts
 from jaxrl.training import metrics, optimizer, setup
 from jaxrl.training.checkpoint import Checkpointer, stop_signals
 from jaxrl.training.clock import Clock
@@ -37,11 +38,14 @@ class Session:
         self._saver = enter(Checkpointer(self._workdir, keep=saves.keep, every=saves.every))
         self.clock = enter(contextlib.closing(Clock()))
         self.frozen = self._base.load_frozen()
+        hosts.agree(str(self._saver.latest()), f"the newest checkpoint of {self._workdir}")
         self.state, host = setup.start_or_resume(self._base, self._saver)
         if host:
             self._stream.set_state(host["tasks"])
         self.start = int(self.state.step) // self._epochs
-        self.writer = enter(metrics.Writer(self._workdir, resume_at=self.start))
+        self.writer = Mute()
+        if hosts.first():
+            self.writer = enter(metrics.Writer(self._workdir, resume_at=self.start))
 
     def evaluates(self, done):
         """True where an evaluation is due after `done` steps: at both ends, every eval.every."""
@@ -53,7 +57,8 @@ class Session:
 
         tokens: what tokens/per_second counts.
         """
-        if self._saver.due(i + 1) or self._stop.asked:
+        stop = bool(hosts.largest(self._stop.asked is not None))  # whichever process was asked
+        if self._saver.due(i + 1) or stop:
             with self.clock.stage("checkpoint"):
                 self.save(state)
         row = row | self.clock.read()
@@ -62,11 +67,24 @@ class Session:
         )
         row["tokens/per_second"] = tokens / row["time/total"]
         self.writer.update(i, row)
+        if hosts.first():
+            self._show(i, row)
+        return stop
+
+    def _show(self, i, row):
         if self._progress is None:  # only now: a log line of the start would tear the bar
             self._progress = self._open.enter_context(metrics.Progress(self._c.steps))
         self._progress.update(i, row)
-        return bool(self._stop.asked)
 
     def save(self, state):
         """Saves the state and the place in the data; a state already saved is left alone."""
         self._saver.save(state, {"tasks": self._stream.get_state()})
+
+
+class Mute:
+    """In the place of metrics.Writer in every process but the first."""
+
+    def update(self, *_):
+        """Writes nothing."""
+
+    rollouts = evaluation = update

@@ -120,21 +120,25 @@ class Base:
         return hosts.share(self._split(1), n)
 
     def part(self, items):
-        """Those of a batch's items that this process packs into rows: by turns, one a device."""
-        whole = self.mesh.shape["tensor"] * self.mesh.shape["context"]
-        devices = self._split(1).num_devices // whole
-        mine = set(self.share(devices).mine.tolist())
-        return [x for i, x in enumerate(items) if i % devices in mine]
+        """Those of a batch's items that this process packs into rows: by turns."""
+        ways = math.prod(self.mesh.shape[name] for name in rules.names(rules.TRAIN["batch"]))
+        mine = set(self.share(ways).mine.tolist())
+        return [x for i, x in enumerate(items) if i % ways in mine]
+
+    def room(self, rows, micro):
+        """How many of a batch's `rows`, a multiple of micro, this process fills."""
+        return rows // micro * len(self.share(micro).mine)
 
     def place_rows(self, x, axis=0):
-        """A host array on the mesh: `axis` is the batch, or this process's part of it, then columns."""
+        """A host array on the mesh: `axis` is the batch or this process's part, then columns."""
         return hosts.spread(x, self._split(x.ndim, axis))
 
-    def place_micro(self, rows, micro):
-        """Host Rows [N, ..] -> [C, micro, ..], each micro-batch split over the mesh."""
+    def place_micro(self, rows, used, micro):
+        """This process's Rows [N, ..] -> (Rows [C, micro, ..], each micro-batch split over the
+        mesh; how many of the C any process uses, of whose rows `used` hold something)."""
         mine = len(self.share(micro).mine)
         split = lambda x: self.place_rows(x.reshape(-1, mine, x.shape[-1]), axis=1)
-        return jax.tree.map(split, rows)
+        return jax.tree.map(split, rows), hosts.largest(-(-used // mine))
 
     def _split(self, ndim, axis=0):
         names = [None] * axis + ["batch"] + ["time"] * (ndim - axis - 1)
@@ -221,7 +225,9 @@ def write_config(c, run_dir):
     """
     path = Path(run_dir) / "config.json"
     new = json.loads(c.to_json())
-    if path.exists():
+    hosts.agree(json.dumps(new, sort_keys=True), "--config, with all that is set in it,")
+    exists = path.exists()
+    if exists:
         old = json.loads(path.read_text())
         changed = [
             k for k in sorted(_flat(old) | _flat(new)) if _flat(old).get(k) != _flat(new).get(k)
@@ -234,8 +240,15 @@ def write_config(c, run_dir):
                 f"--workdir={run_dir} holds a run with other settings ({pairs}): give another "
                 "--workdir, or restore the settings to resume"
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(new, indent=2) + "\n")
+    hosts.meet()  # all have read it
+    if hosts.first():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(new, indent=2) + "\n")
+    hosts.meet()
+    hosts.agree(
+        f"{exists} {path.exists()}",
+        f"whether --workdir={run_dir} holds a run (on storage of their own?)",
+    )
 
 
 def _flat(tree, prefix=""):

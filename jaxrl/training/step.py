@@ -9,7 +9,7 @@ import optax
 
 from jaxrl.models import decoder, heads, moe
 from jaxrl.ops import logprobs
-from jaxrl.parallel import rules
+from jaxrl.parallel import mesh, rules
 from jaxrl.training import optimizer
 
 
@@ -174,6 +174,7 @@ def make_train_step(
         metrics = {name: x / jnp.maximum(weight, 1) for name, x in stats.items()}
         metrics |= {"policy/loss": loss / divisor, "optim/grad_norm": norm}
         metrics |= {} if routing is None else moe.metrics(routing)
+        logp = mesh.constrain(logp, rules.TRAIN, None, "batch", None)  # each host reads its rows
         return state, metrics | {"optim/skipped": 1 - finite.astype(jnp.float32)}, logp
 
     return step
