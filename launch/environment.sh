@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by quickstart.sh and test.sh, from the repository's root: .venv and what goes into it.
 
 python=.venv/bin/python
