@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
 
-select="not peers and not slow"
+select="not peers and not slow and not faults"
 if [ "${1:-}" = "--peers" ]; then
   shift
   select="peers and not slow"

@@ -48,12 +48,13 @@ def main(argv):
     try:
         if hosts.first():
             logging.getLogger("jaxrl").setLevel(logging.INFO)
+        _warn()
         train()
     except SystemExit as end:  # refused
         hosts.leave(end.code)
     except BaseException:
         traceback.print_exc()
-        print(_lost(), file=sys.stderr)
+        _warn()
         hosts.leave(1)
     if _updates() < CONFIG.value.steps:
         sys.exit(UNFINISHED)
@@ -85,12 +86,15 @@ def _updates():
     return rows[-1]["step"] + 1 if rows else 0
 
 
-def _lost():
-    return (
-        f"launch.train: process {jax.process_index()} of {jax.process_count()} ends with the error "
-        "above, and the others end with it; where the error speaks of a peer or of a connection, "
-        "look at their output. Start all processes again with the same command: the run goes on "
-        f"from the newest checkpoint of --workdir={WORKDIR.value}."
+def _warn():
+    """What to do when a process dies; at the start too, as jax may leave no time for it later."""
+    which, of = jax.process_index(), jax.process_count()
+    print(
+        f"launch.train: process {which} of {of}. If one ends with an error or dies, the others end "
+        f"too, after at most --patience={PATIENCE.value} seconds. Then start all of them again "
+        "with the same command: the run goes on from the newest checkpoint of "
+        f"--workdir={WORKDIR.value}.",
+        file=sys.stderr,
     )
 
 
