@@ -34,6 +34,7 @@ class Trajectory:
     task: np.ndarray  # [P] int64: index of the task in its env
     texts: tuple[str, ...] = ()  # [B] responses, stop string cut off
     reward: np.ndarray | None = None  # [B] f32; NaN = unscorable
+    failure: np.ndarray | None = None  # [B] str: why there is no reward (envs.base.Failure), or ""
     version: np.ndarray | None = None  # [P] int64: updates done by the weights that sampled it
     step: int = 0  # the update it is for; step − version = its staleness
     squares: np.ndarray | None = None  # [B, R] f32: Σ_v π_v² where each token was drawn, if asked

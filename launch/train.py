@@ -3,12 +3,16 @@
     python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
     ... --config.advantage.name=rloo --config.optimizer.lr=2e-6
 
-Ctrl-C or SIGTERM ends the run at the next update, with a checkpoint. Several processes, each on its
-own devices, train together when all are started with --distributed on a cluster that says who they
-are (launch/README.md), or with --coordinator, --processes and --process.
+Ctrl-C or SIGTERM ends the run at the next update, with a checkpoint. The exit code says how the run
+ended: 0 all updates done; 2 settings refused; 74 no room for what it writes; 75 stopped by a signal
+and saved. After 74 (make room first) and 75 the same command goes on. Several processes, each on
+its own devices, train together when all are started with --distributed on a cluster that says who
+they are (launch/README.md), or with --coordinator, --processes and --process.
 """
 
+import errno
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -20,7 +24,8 @@ from ml_collections import config_flags
 
 from jaxrl.parallel import hosts
 from jaxrl.recipes import preference, rl, sft
-from jaxrl.training.metrics import read_rows
+from jaxrl.training import metrics
+from jaxrl.training.checkpoint import SaveFailed
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run, such as runs/NAME.")
@@ -29,7 +34,6 @@ COORDINATOR = flags.DEFINE_string("coordinator", "", "Or: host:port of process 0
 PROCESSES = flags.DEFINE_integer("processes", 0, "how many processes there are,")
 PROCESS = flags.DEFINE_integer("process", -1, "and which of them this one is.")
 PATIENCE = flags.DEFINE_integer("patience", 100, "Seconds until a silent process counts as dead.")
-UNFINISHED = 75  # sysexits.h: try again; a cluster's manager then starts the run anew
 
 
 def main(argv):
@@ -39,7 +43,8 @@ def main(argv):
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax narrates every save
     if not (DISTRIBUTED.value or COORDINATOR.value or PROCESSES.value or PROCESS.value >= 0):
         logging.getLogger("jaxrl").setLevel(logging.INFO)
-        return train()
+        train()
+        return _end_early()
     try:
         where = COORDINATOR.value, PROCESSES.value, PROCESS.value
         hosts.start(*where, patience=PATIENCE.value)
@@ -56,8 +61,7 @@ def main(argv):
         traceback.print_exc()
         _warn()
         hosts.leave(1)
-    if _updates() < CONFIG.value.steps:
-        sys.exit(UNFINISHED)
+    _end_early()
 
 
 def train():
@@ -70,7 +74,7 @@ def train():
         plan = recipe.prepare(c, WORKDIR.value)
     except (ValueError, KeyError, TypeError, OSError) as error:
         _refuse(error.args[0] if isinstance(error, KeyError) else error)
-    evals = recipe.run(c, WORKDIR.value, plan)
+    evals = _run(recipe, c, plan)
     if not hosts.first():
         return
     print(f"report: {WORKDIR.value}/report.html")
@@ -80,10 +84,25 @@ def train():
         print(f"held-out {kind}: before {before:.3f} → after {after:.3f}")
 
 
-def _updates():
-    """How many updates of the loop are done, as the run's records say."""
-    rows = read_rows(Path(WORKDIR.value) / "metrics.jsonl")[0]
-    return rows[-1]["step"] + 1 if rows else 0
+def _end_early():
+    """Where a signal stopped the run, the exit code by which a cluster's manager starts it anew."""
+    rows = metrics.read_rows(Path(WORKDIR.value) / "metrics.jsonl")[0]
+    if not rows or rows[-1]["step"] + 1 < CONFIG.value.steps:
+        print("stopped by a signal, and saved: the same command goes on", flush=True)
+        sys.exit(os.EX_TEMPFAIL)
+
+
+def _run(recipe, c, plan):
+    """What the run returns; a full disk ends it in a line, not in a traceback."""
+    try:
+        return recipe.run(c, WORKDIR.value, plan)
+    except SaveFailed as error:
+        _end(error, os.EX_IOERR)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        fix = "make room, then run the same command again: it goes on from the last checkpoint"
+        _end(f"--workdir={WORKDIR.value}: {error}: {fix}", os.EX_IOERR)
 
 
 def _warn():
@@ -110,8 +129,12 @@ def parse(argv):
 
 def _refuse(message):
     """Bad settings end the run with what to do about them; after that, errors are bugs."""
+    _end(message, 2)
+
+
+def _end(message, code):
     print(f"launch.train: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,13 @@ class Step(NamedTuple):
     info: dict[str, float]  # metrics only; nothing downstream may branch on it
 
 
+FAILURES = ("error", "timeout", "crash", "not_a_number")  # error: the env's code raised
+
+
 class Failure(NamedTuple):
     """What a worker returns in place of a Step when the env's own code gave none."""
 
-    reason: str  # "timeout", "crash", "error" (an exception) or "not_a_number"
+    reason: str  # one of FAILURES
     detail: str  # for a person to read
 
 

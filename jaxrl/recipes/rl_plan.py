@@ -131,11 +131,22 @@ def _learner(c, where):
     )
 
 
+def _prompt(env, index):
+    """The messages of a task. They are made in this process, so a task that cannot be is refused."""
+    try:
+        return env.reset(index)[1]
+    except Exception as error:
+        raise ValueError(
+            f"task {index} of {type(env).__name__} cannot be reset ({type(error).__name__}: "
+            f"{error}): mend it or leave it out"
+        ) from error
+
+
 def _check_prompts(env, tokenizer, c):
     """Every task's prompt must fit: a long one is refused here, not after an hour."""
     limit, longest, where = max(c.rollout.buckets), 0, None
     for index in range(len(env)):
-        length = len(templates.render(tokenizer, env.reset(index)[1]))
+        length = len(templates.render(tokenizer, _prompt(env, index)))
         if length > longest:
             longest, where = length, index
     if longest > limit:

@@ -48,7 +48,14 @@ class Run:
         self._ahead = enter(Ahead(self.tasks, c.rollout.max_staleness))
         self._pool = enter(EnvPool(c.env.name, c.env.params.to_dict(), **limits))
         s = self._session = enter(
-            Session(c, p.base, self._workdir, self._ahead, epochs=c.learner.epochs)
+            Session(
+                c,
+                p.base,
+                self._workdir,
+                self._ahead,
+                epochs=c.learner.epochs,
+                breaks=not c.rollout.max_staleness,
+            )
         )
         self.state = s.state
         shapes, self._policy = p.base.policy()
@@ -92,7 +99,8 @@ class Run:
         self._ahead.fill(i, launch)
         rounds = iter(range(self._c.rollout.rounds))
         more = lambda: self._ahead.take(i) if (n := next(rounds)) == 0 else launch(i, n)()
-        with self._session.clock.stage("wait"):
+        # Scorers that hang may take longer than the grace period of who sent a signal.
+        with self._session.clock.stage("wait"), self._session.at_once():
             if self._c.rollout.zero_variance != "resample":
                 return more()
             limits = {"prompts": self._c.rollout.prompts, "rounds": self._c.rollout.rounds}
@@ -136,11 +144,11 @@ class Run:
             with clock.stage("sample"):
                 traj, states = sampled()
             with clock.stage("score"):
-                reward, _ = verified.score(self._pool, states, traj.texts)
+                reward, failure = verified.score(self._pool, states, traj.texts)
             share = hosts.times(self._share, len(reward) // len(indices))
             length = hosts.everyone(traj.mask.sum(1), share)
             reward = hosts.everyone(reward, share) + self._overlong(length)
-            return dataclasses.replace(traj, reward=reward[share.mine])
+            return dataclasses.replace(traj, reward=reward[share.mine], failure=failure)
 
         return scored
 

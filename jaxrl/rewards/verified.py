@@ -1,6 +1,5 @@
 """Rewards that a program gives: one env step on each reply of a single-turn task."""
 
-import collections
 import logging
 
 import numpy as np
@@ -11,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 def score(pool, states, texts):
-    """Steps `pool` on every (state, reply): rewards [B] f32 in order, and failures by reason.
+    """Steps `pool` on every (state, reply): rewards [B] f32 in order, and why one is missing [B].
 
     NaN marks a reply that could not be scored; the first failure of a call is logged in words.
     """
@@ -21,4 +20,5 @@ def score(pool, states, texts):
     if failures:
         first = failures[0]
         log.warning("%d of %d replies unscorable; first: %s, %s", len(failures), len(steps), *first)
-    return np.array(rewards, np.float32), dict(collections.Counter(f.reason for f in failures))
+    reasons = [s.reason if isinstance(s, Failure) else "" for s in steps]
+    return np.array(rewards, np.float32), np.array(reasons, str)

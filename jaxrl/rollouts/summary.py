@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from jaxrl.envs.base import FAILURES
 from jaxrl.parallel import hosts
 
 
@@ -12,7 +13,7 @@ def numbers(traj, zero_variance, groups):
     """
     reward = traj.reward[np.isfinite(traj.reward)]
     length = traj.mask.sum(1)
-    return {
+    return _failures(traj.failure) | {
         "reward/mean": reward.mean() if reward.size else np.nan,
         "reward/std": reward.std() if reward.size else np.nan,
         "reward/unscorable": len(traj.reward) - reward.size,
@@ -25,6 +26,12 @@ def numbers(traj, zero_variance, groups):
         "policy/version": traj.version.min(),
         "policy/staleness": traj.step - traj.version.min(),
     }
+
+
+def _failures(failure):
+    if failure is None:  # rewards that no env in a worker gave
+        return {}
+    return {f"scorer/{why}": (failure == why).sum() for why in FAILURES}
 
 
 def extremes(traj, adv, logp, tokenizer, step, count, *, share=None):

@@ -26,6 +26,7 @@ from jaxrl.envs.base import Failure
 
 START_SECONDS = 120  # for importing and building the env, which no call's limit includes
 OUT_OF_MEMORY = 77  # a worker's exit code
+LARGEST = 3.4e38  # rewards travel as float32: a larger one would arrive as infinity
 
 
 class EnvPool:
@@ -196,7 +197,7 @@ def _answer(env, state, action):
     try:
         step = env.step(state, action)
         reward = step.reward
-        if not isinstance(reward, numbers.Real) or not math.isfinite(reward):
+        if not isinstance(reward, numbers.Real) or not abs(reward) <= LARGEST:  # NaN is neither
             return Failure("not_a_number", f"reward {reward!r:.200}")
         return step._replace(reward=float(reward))
     except MemoryError:

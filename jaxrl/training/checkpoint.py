@@ -23,8 +23,15 @@ class WrongModel(ValueError):
     """The checkpoint is readable, but its arrays are not those that were asked for."""
 
 
+class SaveFailed(OSError):
+    """A checkpoint could not be written; those before it are as they were."""
+
+
 class Checkpointer:
-    """Saves a run's state and finds it again; closing it waits for a save that is under way."""
+    """Saves a run's state and finds it again; closing it waits for a save that is under way.
+
+    `broken`: steps of checkpoints that could not be read when the state was restored.
+    """
 
     def __init__(self, run_dir, *, keep=2, every=0):
         """Keeps the newest `keep` checkpoints. `every`: updates between saves, 0 = on demand."""
@@ -33,6 +40,7 @@ class Checkpointer:
             raise ValueError(f"checkpoint.keep={keep}, checkpoint.every={every}: {fix}")
         self._every = every
         self._run_dir = run_dir
+        self.broken = []
         self._manager = _manager(run_dir, keep=keep)
 
     def __enter__(self):
@@ -62,7 +70,8 @@ class Checkpointer:
         text = json.loads(json.dumps({"host": host, "checksums": sums}))  # fails before any write
         args = {"params": ocp.args.PyTreeSave(params), "rest": ocp.args.PyTreeSave(rest)}
         args = ocp.args.Composite(host=ocp.args.JsonSave(text), **args)
-        self._manager.save(step, args=args, force=True)
+        with self._explained(step):
+            self._manager.save(step, args=args, force=True)
 
     def restore(self, abstract_state):
         """The newest sound checkpoint as (TrainState, host), laid out as abstract_state says.
@@ -71,13 +80,29 @@ class Checkpointer:
         """
         params, rest = _parts(abstract_state)
         parts = {"params": params, "rest": rest}
-        trees, host, broken = _read_newest(self._manager, self._run_dir, parts)
-        self._set_aside(broken)
+        trees, host, self.broken = _read_newest(self._manager, self._run_dir, parts)
+        self._set_aside(self.broken)
         return _whole(trees["params"], trees["rest"], abstract_state), host
 
     def close(self):
         """Waits for the save under way and releases the directory."""
-        self._manager.close()
+        with self._explained("under way"):
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _explained(self, step):
+        """A full disk reaches us as one of many kinds of exception, some without the word."""
+        try:
+            yield
+        except Exception as error:
+            before = self._manager.latest_step()
+            kept = (
+                "no checkpoint exists" if before is None else f"the one of step {before} is sound"
+            )
+            raise SaveFailed(
+                f"run_dir={self._run_dir}: checkpoint {step} could not be written ({_short(error)}), "
+                f"{kept}: make room or mend the disk, then run the same command again"
+            ) from error
 
     def _set_aside(self, steps):
         for step in steps:
@@ -101,11 +126,28 @@ def load_host(run_dir):
         return _read_newest(manager, run_dir, {})[1]
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal broke off what a run may lose: see `Stop.at_once`."""
+
+
 @dataclasses.dataclass
 class Stop:
     """`asked`: name of the signal that asked the run to stop, None while none did."""
 
     asked: str | None = None
+    breaks: bool = False
+
+    @contextlib.contextmanager
+    def at_once(self):
+        """Inside it a signal raises Stopped, now and not at the end of the update: for work that
+        may take minutes (sampling, scorers that hang) and that a resumed run does again."""
+        if self.asked:
+            raise Stopped(self.asked)
+        self.breaks = True
+        try:
+            yield
+        finally:
+            self.breaks = False
 
 
 @contextlib.contextmanager
@@ -120,6 +162,9 @@ def stop_signals():
         if stop.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.asked = stop.asked or signal.Signals(number).name
+        if stop.breaks:
+            stop.breaks = False  # what ends the run must not be broken off in its turn
+            raise Stopped(stop.asked)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -171,12 +216,16 @@ def _read_newest(manager, run_dir, parts):
         except WrongModel:
             raise
         except Exception as error:  # Orbax raises a bare Exception on arrays it cannot read
-            broken[step] = f"{type(error).__name__}: {str(error)[:200]}"
+            broken[step] = _short(error)
             warnings.warn(f"checkpoint {step} of {run_dir} is broken: {broken[step]}", stacklevel=3)
     if not broken:
         raise _missing(run_dir)
     fix = "delete run_dir/checkpoints to start anew, or restore the files from a copy"
     raise ValueError(f"run_dir={run_dir}: no checkpoint can be read ({broken}): {fix}")
+
+
+def _short(error):
+    return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def _missing(run_dir):

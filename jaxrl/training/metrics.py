@@ -18,7 +18,8 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 from rich.text import Text
-from tensorboardX import SummaryWriter
+
+from jaxrl.training.board import Board
 
 # The one place of all metric names: name -> (unit, meaning). Every value is one float an update.
 # A count is of this update alone, never running: the sum over rows is the run's.
@@ -26,7 +27,11 @@ SCHEMA = {
     "step": ("updates", "updates done before this one; the first row has 0"),
     "reward/mean": ("reward", "mean over the update's scorable rollouts"),
     "reward/std": ("reward", "standard deviation over the same rollouts"),
-    "reward/unscorable": ("rollouts", "count whose scorer crashed or ran out of time (NaN)"),
+    "reward/unscorable": ("rollouts", "count without a reward (NaN): the sum of the next four"),
+    "scorer/error": ("rollouts", "count whose scorer raised, or returned no step"),
+    "scorer/timeout": ("rollouts", "count whose scorer ran out of time"),
+    "scorer/crash": ("rollouts", "count whose scorer's process ended"),
+    "scorer/not_a_number": ("rollouts", "count whose reward was NaN, infinite or no number"),
     "groups/zero_std": ("groups", "count in which every reward is equal: no signal"),
     "groups/dropped": ("groups", "count left out of the update"),
     "length/mean": ("tokens", "mean response length, the stop token included"),
@@ -62,12 +67,18 @@ SCHEMA = {
     "time/wait": ("seconds", "in which the loop had to wait for rollouts"),
     "time/update": ("seconds", "the train step, its input included"),
     "time/eval": ("seconds", "held-out evaluation"),
-    "time/checkpoint": ("seconds", "saving that blocked the loop"),
+    "time/checkpoint": ("seconds", "saving, after the update before this one, that blocked"),
     "time/total": ("seconds", "the whole update; less than the sum where stages overlap"),
     "tokens/sampled": ("tokens", "chosen by the policy: rollouts × length/mean"),
     "tokens/trained": ("tokens", "in the loss"),
     "tokens/per_second": ("tokens/s", "tokens/sampled (or, if none, /trained) over time/total"),
     "compile/count": ("programs", "count compiled during this update"),
+    "run/resumed": (
+        "starts",
+        "count of resumes just before this update, however the run had ended",
+    ),
+    "run/redone": ("updates", "count done after the checkpoint, lost, and done again from here on"),
+    "run/broken_checkpoints": ("checkpoints", "count that could not be read and were passed over"),
 }
 WINDOW = 20  # updates over which the time left is estimated
 NESTED = "    "
@@ -78,21 +89,19 @@ class Writer:
 
     So the files of a resumed run equal those of an uninterrupted one, the clock's values apart. An
     evaluation labelled s is of the parameters after s updates, and belongs before update s: a run
-    resumed at s makes it again.
+    resumed at s makes it again. `dropped`: the rows of metrics.jsonl that went.
     """
 
     def __init__(self, run_dir, resume_at=0):
         folder = Path(run_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        rows, _ = read_rows(folder / "metrics.jsonl")
+        self.dropped = [row for row in rows if row["step"] >= resume_at]
         with contextlib.ExitStack() as stack:
             open_ = lambda name: stack.enter_context(_reopen(folder / name, resume_at))
             self._metrics, self._rollouts = open_("metrics.jsonl"), open_("rollouts.jsonl")
             self._evals = open_("eval.jsonl")
-            board = SummaryWriter(
-                str(folder / "tensorboard"),
-                purge_step=resume_at,
-                filename_suffix=f".{resume_at}",  # a name holds whole seconds: two could clash
-            )
+            board = Board(folder / "tensorboard", resume_at)
             self._board = stack.enter_context(contextlib.closing(board))
             self._open = stack.pop_all()
 
@@ -127,10 +136,8 @@ class Writer:
         self._chart({f"eval/{row['name']}": row[kind]}, row["step"])
 
     def _chart(self, values, step):
-        for name, value in values.items():
-            if math.isfinite(value):
-                self._board.add_scalar(name, value, int(step))
-        self._board.flush()
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        self._board.scalars(int(step), finite)
 
 
 class Progress:

@@ -6,20 +6,25 @@ import jax
 
 from jaxrl.parallel import hosts
 from jaxrl.training import metrics, optimizer, setup
-from jaxrl.training.checkpoint import Checkpointer, stop_signals
+from jaxrl.training.checkpoint import Checkpointer, Stopped, stop_signals
 from jaxrl.training.clock import Clock
 
 
 class Session:
     """A context manager around a loop. Inside it: `state` and `start` (the loop's first index),
-    `frozen` (the base under adapters, or None), `clock` (its stages) and `writer` (the records).
+    `frozen` (the base under adapters, or None), `clock` (its stages) and `writer` (the records). A
+    Stopped that leaves it ends there, with the state of the last recorded step saved.
 
     stream: the data's iterator, saved with the state. epochs: updates for each index of the loop.
+    breaks: False where the stream's state is too dear to take at each step; `at_once` then is idle.
     """
 
-    def __init__(self, c, base, workdir, stream, *, epochs=1):
+    def __init__(self, c, base, workdir, stream, *, epochs=1, breaks=True):
         self._c, self._base, self._workdir = c, base, workdir
         self._stream, self._epochs, self._progress = stream, epochs, None
+        self._breaks = breaks
+        self._recorded = None  # (state, host) of the last step
+        self._events = {}  # what befell the run before its next row
         self._open = contextlib.ExitStack()
 
     def __enter__(self):
@@ -28,8 +33,13 @@ class Session:
             self._open = stack.pop_all()
         return self
 
-    def __exit__(self, *exception):
-        return self._open.__exit__(*exception)
+    def __exit__(self, kind, *rest):
+        with self._open:
+            if kind is not None and issubclass(kind, Stopped):
+                if self._recorded:
+                    self._saver.save(*self._recorded)
+                return True
+        return False
 
     def _enter(self, enter):
         enter(jax.set_mesh(self._base.mesh))
@@ -46,6 +56,11 @@ class Session:
         self.writer = Mute()
         if hosts.first():
             self.writer = enter(metrics.Writer(self._workdir, resume_at=self.start))
+        self._events = _befell(host, self.writer.dropped, self._saver.broken)
+
+    def at_once(self):
+        """`Stop.at_once`: a context in which a signal ends the run there."""
+        return self._stop.at_once() if self._breaks else contextlib.nullcontext()
 
     def evaluates(self, done):
         """True where an evaluation is due after `done` steps: at both ends, every eval.every."""
@@ -53,15 +68,13 @@ class Session:
         return done in (0, self._c.steps) or (every > 0 and done % every == 0)
 
     def record(self, state, i, row, tokens):
-        """Saves when due, then writes and shows step i; True if a signal asked to stop.
+        """Writes and shows step i, then saves when due; True if a signal asked to stop.
 
-        tokens: what tokens/per_second counts.
+        In this order: a run killed between the two does step i again. The other way round its row
+        would be missing. tokens: what tokens/per_second counts.
         """
-        stop = bool(hosts.largest(self._stop.asked is not None))  # whichever process was asked
-        if self._saver.due(i + 1) or stop:
-            with self.clock.stage("checkpoint"):
-                self.save(state)
-        row = row | self.clock.read()
+        row = row | self._events | self.clock.read()
+        self._events = dict.fromkeys(self._events, 0)
         row["optim/lr"] = optimizer.learning_rate(
             self._base.optimizer, state.step - state.skipped - 1
         )
@@ -69,6 +82,12 @@ class Session:
         self.writer.update(i, row)
         if hosts.first():
             self._show(i, row)
+        if self._breaks:
+            self._recorded = state, self._host()
+        stop = bool(hosts.largest(self._stop.asked is not None))  # whichever process was asked
+        if self._saver.due(i + 1) or stop:
+            with self.clock.stage("checkpoint"):
+                self.save(state)
         return stop
 
     def _show(self, i, row):
@@ -78,13 +97,28 @@ class Session:
 
     def save(self, state):
         """Saves the state and the place in the data; a state already saved is left alone."""
-        self._saver.save(state, {"tasks": self._stream.get_state()})
+        self._saver.save(state, self._host())
+
+    def _host(self):
+        return {"tasks": self._stream.get_state()}
 
 
 class Mute:
     """In the place of metrics.Writer in every process but the first."""
 
+    dropped = ()
+
     def update(self, *_):
         """Writes nothing."""
 
     rollouts = evaluation = update
+
+
+def _befell(host, dropped, broken):
+    """The counters of a start. Those in rows that a kill has cost are carried over."""
+    carried = lambda name: sum(row.get(name, 0) for row in dropped)
+    return {
+        "run/resumed": carried("run/resumed") + bool(host or dropped),
+        "run/redone": carried("run/redone") + len(dropped),
+        "run/broken_checkpoints": carried("run/broken_checkpoints") + len(broken),
+    }

@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import math
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,8 @@ def start_or_resume(base, saver):
 def write_config(c, run_dir):
     """run_dir/config.json. A run that exists must have been made with the same settings.
 
-    Only `steps` and the cadence of saving, logging and evaluating may change on a resume.
+    Only `steps`, the mesh, and the cadence of saving, logging and evaluating may change on a resume.
+    Another mesh rounds otherwise: the run goes on, but no longer bit for bit as it would have.
     """
     path = Path(run_dir) / "config.json"
     new = json.loads(c.to_json())
@@ -232,7 +234,7 @@ def write_config(c, run_dir):
         changed = [
             k for k in sorted(_flat(old) | _flat(new)) if _flat(old).get(k) != _flat(new).get(k)
         ]
-        free = ("steps", "checkpoint.", "log.", "eval.every")
+        free = ("steps", "mesh.", "checkpoint.", "log.", "eval.every")
         wrong = [k for k in changed if not k.startswith(free)]
         if wrong:
             pairs = ", ".join(f"{k}: {_flat(old).get(k)} → {_flat(new).get(k)}" for k in wrong)
@@ -243,7 +245,9 @@ def write_config(c, run_dir):
     hosts.meet()  # all have read it
     if hosts.first():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(new, indent=2) + "\n")
+        partial = path.with_name("config.json.partial")
+        partial.write_text(json.dumps(new, indent=2) + "\n")
+        os.replace(partial, path)  # a kill, or a full disk, leaves the old one whole
     hosts.meet()
     hosts.agree(
         f"{exists} {path.exists()}",
