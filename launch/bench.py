@@ -4,10 +4,12 @@
 
 Each case is printed as soon as it is measured, the table of all at the end.
 NAME: a key of BENCHES, below. The JSON is a list of rows with case, value and unit, and where they
-apply peer, peer_value, ratio (value / peer_value), floor and percent_of_floor.
+apply peer, peer_value, ratio (value / peer_value), floor and percent_of_floor; survival's have
+case, expected, seen, counter and surprise, and its exit code is 1 where anything surprised.
 """
 
 import importlib
+import sys
 
 from absl import app, flags
 
@@ -20,6 +22,7 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "logprobs": "launch.benches.logprobs",
     "estimators": "launch.benches.estimators",
     "tournaments": "launch.benches.tournaments",
+    "survival": "launch.benches.survival",
     "judge_noise": "launch.benches.judge_noise",
     "long_context": "launch.benches.long_context",
     "scaling": "launch.benches.scaling",
@@ -46,6 +49,8 @@ def main(argv):
     tables.show(f"{argv[1]}, peer {PEER.value}" if PEER.value else argv[1], rows)
     if JSON.value:
         tables.write_json(rows, JSON.value)
+    if any(isinstance(row, tables.Finding) and row.surprise for row in rows):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -3,24 +3,27 @@
 #
 #   bash launch/test.sh                  format, lint, and every test needing no torch and no browser
 #   bash launch/test.sh --peers          the tests against torch, the peer libraries and Chromium
+#   bash launch/test.sh --faults         real runs killed, starved and broken: minutes
 #   bash launch/test.sh tests/ops -x     further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
 
-select="not peers and not slow and not faults"
-if [ "${1:-}" = "--peers" ]; then
-  shift
-  select="peers and not slow"
-fi
+what="${1:-}"
+case "$what" in
+--peers) select="peers and not slow and not faults" && shift ;;
+--faults) select="faults" && shift ;;
+*) select="not peers and not slow and not faults" what="plain" ;;
+esac
 
 install_jaxrl test
-if [ "$select" = "peers and not slow" ]; then
-  install_peers
-else
+case "$what" in
+--peers) install_peers ;;
+plain)
   "$python" -m ruff format --check .
   "$python" -m ruff check .
-fi
+  ;;
+esac
 
 # Compiles are the cost of these tests; this took their CPU time from 72 to 58 s when measured.
 export JAX_DISABLE_MOST_OPTIMIZATIONS="${JAX_DISABLE_MOST_OPTIMIZATIONS:-1}"

@@ -132,7 +132,7 @@ def _learner(c, where):
 
 
 def _prompt(env, index):
-    """The messages of a task. They are made in this process, so a task that cannot be is refused."""
+    """The messages of a task. They are made in this process: what cannot be is refused."""
     try:
         return env.reset(index)[1]
     except Exception as error:

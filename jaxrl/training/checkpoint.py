@@ -99,10 +99,9 @@ class Checkpointer:
             kept = (
                 "no checkpoint exists" if before is None else f"the one of step {before} is sound"
             )
-            raise SaveFailed(
-                f"run_dir={self._run_dir}: checkpoint {step} could not be written ({_short(error)}), "
-                f"{kept}: make room or mend the disk, then run the same command again"
-            ) from error
+            fix = "make room or mend the disk, then run the same command again"
+            what = f"checkpoint {step} could not be written ({_short(error)}), {kept}"
+            raise SaveFailed(f"run_dir={self._run_dir}: {what}: {fix}") from error
 
     def _set_aside(self, steps):
         for step in steps:

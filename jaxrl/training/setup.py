@@ -222,8 +222,8 @@ def start_or_resume(base, saver):
 def write_config(c, run_dir):
     """run_dir/config.json. A run that exists must have been made with the same settings.
 
-    Only `steps`, the mesh, and the cadence of saving, logging and evaluating may change on a resume.
-    Another mesh rounds otherwise: the run goes on, but no longer bit for bit as it would have.
+    Only `steps`, the mesh, and the cadence of saving, logging and evaluating may change on a
+    resume. Another mesh rounds otherwise: the run goes on, but not bit for bit as it would have.
     """
     path = Path(run_dir) / "config.json"
     new = json.loads(c.to_json())

@@ -7,11 +7,14 @@ import pathlib
 import statistics
 import sys
 import time
+import types
 
 import jax
 import jax.numpy as jnp
 import rich.console
 import rich.table
+
+NUMBERS = ("value", "peer value", "ratio", "floor", "% of floor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,19 @@ class Row:
     peer: str | None = None
     peer_value: float | None = None
     floor: float | None = None
+
+    COLUMNS = ("value", "unit", "peer", "peer value", "ratio", "floor", "% of floor")
+
+    @property
+    def line(self):
+        """What is printed when the row arrives."""
+        peer = f", {self.peer} {_text(self.peer_value)} ({self.ratio:.2f} ×)" if self.peer else ""
+        return f"{self.case}: {_text(self.value)} {self.unit}{peer}"
+
+    @property
+    def derived(self):
+        """What is computed from the fields."""
+        return {"ratio": self.ratio, "percent_of_floor": self.percent_of_floor}
 
     @property
     def ratio(self):
@@ -40,13 +56,31 @@ class Row:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A row of a bench that asks whether, not how fast. surprise: "" where all was as expected."""
+
+    case: str
+    expected: str
+    seen: str
+    counter: str
+    surprise: str
+
+    COLUMNS = ("expected", "seen", "counter", "surprise")
+    derived = types.MappingProxyType({})
+
+    @property
+    def line(self):
+        """What is printed when the row arrives."""
+        return f"{self.case}: {self.seen}" + (f"; SURPRISE: {self.surprise}" * bool(self.surprise))
+
+
 def announced(rows):
     """The list of an iterable of rows, each printed as it arrives: a peer's may take minutes."""
     seen = []
     for row in rows:
         seen.append(row)
-        peer = f", {row.peer} {_text(row.peer_value)} ({row.ratio:.2f} ×)" if row.peer else ""
-        print(f"{row.case}: {_text(row.value)} {row.unit}{peer}", flush=True)
+        print(row.line, flush=True)
     return seen
 
 
@@ -58,9 +92,9 @@ def write_json(rows, path):
 def show(title, rows):
     """Prints the table of a bench, and under it how busy the machine was."""
     table = rich.table.Table("case", title=title)
-    names = ("value", "unit", "peer", "peer value", "ratio", "floor", "% of floor")
+    names = rows[0].COLUMNS
     for name in names:
-        table.add_column(name, justify="left" if name in ("unit", "peer") else "right")
+        table.add_column(name, justify="right" if name in NUMBERS else "left")
     for row in rows:
         fields = _present(row)
         table.add_row(row.case, *(_text(fields.get(_key(name))) for name in names))
@@ -114,8 +148,8 @@ def _seconds(fn):
 
 
 def _present(row):
-    derived = {"ratio": row.ratio, "percent_of_floor": row.percent_of_floor}
-    return {k: v for k, v in (dataclasses.asdict(row) | derived).items() if v is not None}
+    fields = dataclasses.asdict(row) | row.derived
+    return {k: v for k, v in fields.items() if v is not None}
 
 
 def _key(name):

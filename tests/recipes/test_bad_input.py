@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import tiny_env
 import tiny_tokenizers
 
 from configs import base
@@ -304,10 +305,17 @@ def test_the_longest_prompt_counts_wherever_it_stands(checkpoint, tmp_path):
     refused(c, "task 99 has a prompt of 28 tokens", "rollout.buckets=(24,)", "longer bucket")
 
 
+def test_a_task_that_cannot_be_reset(checkpoint, monkeypatch):
+    """Every task is reset once, so that the run cannot meet a broken one after an hour."""
+    broken = lambda self, index: {}["entry"] if index == 5 else (index, ())
+    monkeypatch.setattr(tiny_env.Parity, "reset", broken)
+    refused(tiny.config(checkpoint), "task 5 of Parity", "KeyError: 'entry'", "leave it out")
+
+
 def test_a_resumed_run_keeps_its_settings(checkpoint, tmp_path):
-    """What may change: how long it runs, and how often it saves, logs and evaluates."""
+    """What may change: how long it runs, where, and how often it saves, logs and evaluates."""
     rl.prepare(tiny.config(checkpoint), tmp_path)
-    free = {"steps": 9, "checkpoint.every": 1, "log.rollouts": 0, "eval.every": 2}
+    free = {"steps": 9, "checkpoint.every": 1, "log.rollouts": 0, "eval.every": 2, "mesh.fsdp": 2}
     rl.prepare(tiny.config(checkpoint, **free), tmp_path)
     with pytest.raises(ValueError) as error:
         rl.prepare(tiny.config(checkpoint, **{"optimizer.lr": 0.5, "seed": 1}), tmp_path)

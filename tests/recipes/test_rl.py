@@ -16,7 +16,7 @@ from jaxrl.training import checkpoint, metrics, setup
 from jaxrl.training.metrics import read_rows
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
-CLOCK = ("time/", "tokens/per_second", "compile/count")
+CLOCK = ("time/", "tokens/per_second", "compile/count", "run/")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def run(model, workdir, **changes):
 
 
 def rows(workdir, name="metrics"):
-    """The rows of a run, without what the clock says."""
+    """The rows of a run, without what the clock says and what befell it."""
     found, broken = read_rows(workdir / f"{name}.jsonl")
     assert not broken
     return [{k: v for k, v in row.items() if not k.startswith(CLOCK)} for row in found]
@@ -117,6 +117,49 @@ def test_a_run_that_is_asked_to_stop_saves_and_resumes(model, whole, tmp_path, m
         run(model, tmp_path, steps=4, **every)
     assert [row["step"] for row in rows(tmp_path)] == [0, 1]
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["2"]
+    run(model, tmp_path, steps=4, **every)
+    assert_same_run(tmp_path, whole[0])
+
+
+class Death(BaseException):
+    """As good as a kill -9: nothing may catch it."""
+
+
+def test_a_run_killed_between_a_save_and_its_row_has_no_hole(model, whole, tmp_path, monkeypatch):
+    """Saved first, the row of update 3 would be missing: the resumed run would start after it."""
+    every = {"checkpoint.every": 2, "eval.every": 2}
+    write = metrics.Writer.update
+
+    def die(self, step, row):
+        if step == 3:
+            raise Death
+        write(self, step, row)
+
+    with monkeypatch.context() as patch, pytest.raises(Death):
+        patch.setattr(metrics.Writer, "update", die)
+        run(model, tmp_path, steps=4, **every)
+    run(model, tmp_path, steps=4, **every)
+    assert_same_run(tmp_path, whole[0])
+    found = read_rows(tmp_path / "metrics.jsonl")[0]
+    assert [row["run/resumed"] for row in found] == [0, 0, 1, 0]
+    assert [row["run/redone"] for row in found] == [0, 0, 1, 0]
+
+
+def test_a_signal_while_scorers_work_drops_that_update_alone(model, whole, tmp_path, monkeypatch):
+    """The checkpoint is of the update before, and so is its place in the data."""
+    score = rl_run.verified.score
+
+    def slow(pool, states, texts):
+        if (tmp_path / "metrics.jsonl").read_text():
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("the run waited for its scorers")
+        return score(pool, states, texts)
+
+    every = {"checkpoint.every": 0, "eval.every": 2}
+    with monkeypatch.context() as patch:
+        patch.setattr(rl_run.verified, "score", slow)
+        run(model, tmp_path, steps=4, **every)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["1"]
     run(model, tmp_path, steps=4, **every)
     assert_same_run(tmp_path, whole[0])
 

@@ -15,6 +15,7 @@ from jaxrl.messages import Message
 ODD = {
     "nan": float("nan"),
     "inf": float("inf"),
+    "huge": 1e39,
     "text": "1.0",
     "none": None,
     "array": np.ones(2),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
+from jaxrl.envs.base import FAILURES
 from jaxrl.rollouts import summary
 from jaxrl.training import metrics
 
@@ -24,6 +25,13 @@ def test_unscorable_rewards_are_counted_and_left_out_of_the_mean():
     np.testing.assert_allclose(found["reward/mean"], 1.5 / 4)
     np.testing.assert_allclose(found["reward/std"], np.std([1, 0, 0, 0.5]))
     assert found["groups/zero_std"] == found["groups/dropped"] == 1
+
+
+def test_failures_are_counted_by_their_reason():
+    found = numbers(failure=np.array(["", "crash", "", "", "timeout", "crash"]))
+    counts = {name: n for name, n in found.items() if name.startswith("scorer/")}
+    assert counts == {f"scorer/{why}": n for why, n in zip(FAILURES, (0, 1, 2, 0), strict=True)}
+    assert set(found) <= set(metrics.SCHEMA)
 
 
 def test_lengths_and_truncation_are_counted_over_samples():

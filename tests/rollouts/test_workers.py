@@ -45,6 +45,7 @@ def test_every_misdeed_is_one_failure_and_no_more(pool):
         "unsendable": "error",
         "nan": "not_a_number",
         "inf": "not_a_number",
+        "huge": "not_a_number",
         "text": "not_a_number",
         "none": "not_a_number",
         "array": "not_a_number",

@@ -61,6 +61,9 @@ def test_a_resumed_run_leaves_the_files_of_an_uninterrupted_one(tmp_path):
     with (tmp_path / "resumed" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "rew')
     write(tmp_path / "resumed", range(3, 8), 3)
+    with metrics.Writer(tmp_path / "whole", 6) as writer:
+        assert [row["step"] for row in writer.dropped] == [6, 7]
+    write(tmp_path / "whole", range(6, 8), 6)
     for name in ("metrics.jsonl", "rollouts.jsonl", "eval.jsonl"):
         got, want = ((tmp_path / run / name).read_bytes() for run in ("resumed", "whole"))
         assert got == want and got.count(b"\n") >= 8
