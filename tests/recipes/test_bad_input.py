@@ -307,7 +307,8 @@ def test_the_longest_prompt_counts_wherever_it_stands(checkpoint, tmp_path):
 
 def test_a_task_that_cannot_be_reset(checkpoint, monkeypatch):
     """Every task is reset once, so that the run cannot meet a broken one after an hour."""
-    broken = lambda self, index: {}["entry"] if index == 5 else (index, ())
+    reset = tiny_env.Parity.reset
+    broken = lambda self, index: {}["entry"] if index == 5 else reset(self, index)
     monkeypatch.setattr(tiny_env.Parity, "reset", broken)
     refused(tiny.config(checkpoint), "task 5 of Parity", "KeyError: 'entry'", "leave it out")
 
