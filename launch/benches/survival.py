@@ -33,9 +33,9 @@ def run(peer, kills=KILLS):
         once = lambda moment, name: survival_kills.kill_and_resume(
             lab.run(name), moment, pace, whole
         )
-        killed = list(pool.map(once, chosen, names))
-        yield summary(killed)
+        killed = pool.map(once, chosen, names)
         yield from (fault.result() for fault in faults)
+        yield summary(list(killed))
 
 
 def uninterrupted(lab):
