@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import itertools
 import os
 import time
 
@@ -9,6 +10,9 @@ from jaxrl.envs.base import Step, choose
 from jaxrl.messages import Message
 
 FLOOD = 100_000_000  # bytes
+
+
+HUGE = itertools.cycle((3e38, -3e38))  # float32 holds them, but not their squares
 
 
 def _raise():
@@ -30,7 +34,7 @@ FAULTS = {  # what happens in the scorer; what it returns becomes the reward, No
     "nan": lambda: float("nan"),
     "inf": lambda: float("inf"),
     "text": lambda: "1.0",
-    "huge": lambda: 3e38,  # a float32; its square is not
+    "huge": lambda: next(HUGE),
 }
 
 
