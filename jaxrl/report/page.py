@@ -23,6 +23,9 @@ COUNTERS = {
     "groups/dropped": "Dropped groups",
     "length/truncated": "Truncated rollouts",
     "optim/skipped": "Skipped updates",
+    "run/resumed": "Resumes",
+    "run/redone": "Updates done again",
+    "run/broken_checkpoints": "Broken checkpoints",
     "compile/count": "Compiled programs",
 }
 STAGES = ("sample", "score", "update", "eval", "checkpoint")

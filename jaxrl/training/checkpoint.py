@@ -139,10 +139,13 @@ class Stop:
     @contextlib.contextmanager
     def at_once(self):
         """Inside it a signal raises Stopped, now and not at the end of the update: for work that
-        may take minutes (sampling, scorers that hang) and that a resumed run does again."""
-        if self.asked:
+        may take minutes (sampling, scorers that hang) and that a resumed run does again. Several
+        processes must leave the loop in the same place: they go on to the end of the update.
+        """
+        alone = jax.process_count() == 1
+        if alone and self.asked:
             raise Stopped(self.asked)
-        self.breaks = True
+        self.breaks = alone
         try:
             yield
         finally:
