@@ -5,7 +5,7 @@ import contextlib
 import jax
 
 from jaxrl.parallel import hosts
-from jaxrl.training import metrics, optimizer, setup
+from jaxrl.training import checkpoint, metrics, optimizer, setup
 from jaxrl.training.checkpoint import Checkpointer, Stopped, stop_signals
 from jaxrl.training.clock import Clock
 
@@ -48,9 +48,11 @@ class Session:
         self._saver = enter(Checkpointer(self._workdir, keep=saves.keep, every=saves.every))
         self.clock = enter(contextlib.closing(Clock()))
         self.frozen = self._base.load_frozen()
+        self._frozen_sum = sum(checkpoint.checksums(self.frozen or {}).values()) % 2**32
         hosts.agree(str(self._saver.latest()), f"the newest checkpoint of {self._workdir}")
         self.state, host = setup.start_or_resume(self._base, self._saver)
         if host:
+            self._check_frozen(host["frozen"])
             self._stream.set_state(host["tasks"])
         self.start = int(self.state.step) // self._epochs
         self.writer = Mute()
@@ -100,7 +102,16 @@ class Session:
         self._saver.save(state, self._host())
 
     def _host(self):
-        return {"tasks": self._stream.get_state()}
+        return {"tasks": self._stream.get_state(), "frozen": self._frozen_sum}
+
+    def _check_frozen(self, saved):
+        """Adapters on a base that is not theirs would train on without a word."""
+        if saved != self._frozen_sum:
+            name = self._c.model.checkpoint
+            raise ValueError(
+                f"model.checkpoint={name!r}: other weights than when --workdir={self._workdir} "
+                "began: restore them, or give another --workdir"
+            )
 
 
 class Mute:
