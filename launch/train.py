@@ -41,12 +41,17 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: settings are --config.KEY=VALUE")
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax narrates every save
-    if not (DISTRIBUTED.value or COORDINATOR.value or PROCESSES.value or PROCESS.value >= 0):
-        logging.getLogger("jaxrl").setLevel(logging.INFO)
-        train()
-        return _end_early()
+    where = COORDINATOR.value, PROCESSES.value, PROCESS.value
+    if DISTRIBUTED.value or where != ("", 0, -1):
+        return together(where)
+    logging.getLogger("jaxrl").setLevel(logging.INFO)
+    train()
+    _end_early()
+
+
+def together(where):
+    """Trains as one process of several. where: as for hosts.start."""
     try:
-        where = COORDINATOR.value, PROCESSES.value, PROCESS.value
         hosts.start(*where, patience=PATIENCE.value)
     except (ValueError, RuntimeError) as error:
         _refuse(error)

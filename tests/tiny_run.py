@@ -31,8 +31,8 @@ def start_two(checkpoint, workdir, *flags, cache):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "launch.train", f"--workdir={workdir}", *flags]
-    command += [f"--config={Path(__file__)}:{checkpoint}"]
+    command = [sys.executable, "-m", "launch.train", f"--workdir={workdir}"]
+    command += [f"--config={Path(__file__)}:{checkpoint}", *flags]
     command += [f"--coordinator=127.0.0.1:{port}", "--processes=2"]
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),

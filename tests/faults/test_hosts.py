@@ -33,14 +33,20 @@ def newest(workdir):
     return max(steps, default=0)
 
 
+def until(condition, processes):
+    """Waits, as long as the processes live."""
+    deadline = time.monotonic() + SECONDS
+    while not condition() and time.monotonic() < deadline:
+        assert [p.poll() for p in processes] == [None, None]
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize("victim", [1, 0], ids=["a worker", "the coordinator"])
 def test_a_host_dies(model, cache, tmp_path, victim):
     workdir = tmp_path / "run"
     flags = f"--patience={PATIENCE}", "--config.steps=100"
     both = tiny_run.start_two(model, workdir, *flags, cache=cache)
-    deadline = time.monotonic() + SECONDS
-    while newest(workdir) < 2 and time.monotonic() < deadline:
-        time.sleep(0.2)
+    until(lambda: newest(workdir) >= 2, both)
     both[victim].send_signal(signal.SIGKILL)
     codes = tiny_run.wait(both, SECONDS)
     assert codes[victim] == -signal.SIGKILL and codes[1 - victim] not in (0, -signal.SIGKILL)
@@ -60,9 +66,7 @@ def test_a_host_that_is_asked_to_stop_stops_all(model, cache, tmp_path):
     workdir = tmp_path / "run"
     flags = f"--patience={SECONDS}", "--config.steps=100", "--config.checkpoint.every=0"
     both = tiny_run.start_two(model, workdir, *flags, cache=cache)
-    deadline = time.monotonic() + SECONDS
-    while not read_rows(workdir / "metrics.jsonl")[0] and time.monotonic() < deadline:
-        time.sleep(0.2)
+    until(lambda: read_rows(workdir / "metrics.jsonl")[0], both)
     both[1].send_signal(signal.SIGTERM)
     assert tiny_run.wait(both, SECONDS) == [75, 75]
     assert newest(workdir) == len(read_rows(workdir / "metrics.jsonl")[0]) < 100
