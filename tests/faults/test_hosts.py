@@ -36,7 +36,8 @@ def newest(workdir):
 def until(condition, processes):
     """Waits, as long as the processes live."""
     deadline = time.monotonic() + SECONDS
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        assert time.monotonic() < deadline
         assert [p.poll() for p in processes] == [None, None]
         time.sleep(0.2)
 

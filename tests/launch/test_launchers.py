@@ -48,9 +48,9 @@ def write(path, text):
 
 def until(condition):
     deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert condition()
 
 
 def shell(command, **env):
@@ -111,10 +111,11 @@ def test_run_stop_and_resume_on_a_worker(home):
     until(lambda: started().endswith("\n"))
     line = "|".join(["-m", "launch.train", "--distributed", *flags]) + "|\n"
     assert started() == line
-    assert "it is running" in pod("run", "p", "z", "--config=other.py", **env).stdout
+    said = lambda *words: pod(*words, **env).stdout.splitlines()[-1]
+    assert said("run", "p", "z", "--config=other.py") == "it is running"
     assert pod("stop", "p", "z", **env).returncode == 0
     until(lambda: started().endswith("saved\n"))
-    until(lambda: "it is running" not in pod("resume", "p", "z", **env).stdout)
+    until(lambda: said("resume", "p", "z") != "it is running")
     until(lambda: started().count("\n") == 3)
     assert started() == f"{line}saved\n{line}"
     assert all("--worker=all" in call for call in (folder / "calls").read_text().splitlines())
@@ -196,8 +197,9 @@ import json, sys
 from absl import flags
 from launch import train
 for words in json.load(sys.stdin):
+    sys.argv = ["train", *words]  # config_flags looks for the settings there
     flags.FLAGS.unparse_flags()
-    rest = flags.FLAGS(["train", *words])
+    rest = flags.FLAGS(sys.argv)
     assert rest == ["train"] and train.CONFIG.value and train.WORKDIR.value, words
 """
 
