@@ -21,7 +21,7 @@ from jaxrl.training import checkpoint, metrics
 from launch.benches.survival_config import GROUP, PROMPTS, UPDATES
 
 ROOT = pathlib.Path(__file__).parents[2]
-MODEL = decoder.Config(V=257, D=16, L=2, H=4, K=2, N=4, F=32, context=64)
+MODEL = decoder.Config(V=264, D=16, L=2, H=4, K=2, N=4, F=32, context=64)
 PATIENCE = 600  # seconds for anything that takes a few
 CLOCK = ("time/", "tokens/per_second", "compile/count", "run/")  # what two equal runs may differ in
 
