@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from launch.benches import survival, survival_kills
+from launch.benches import survival, survival_faults, survival_kills, tables
 from launch.benches import survival_runs as runs
 from launch.benches.survival_config import GROUP, PROMPTS, UPDATES
 from launch.benches.survival_kills import Killed, Moment
@@ -66,3 +66,22 @@ def test_one_bad_kill_is_a_surprise():
     assert survival.summary([good, good]).surprise == ""
     found = survival.summary([good, bad])
     assert "1/2 bit-equal" in found.seen and "parameters differ" in found.surprise
+
+
+def test_the_bench_shows_every_fault_and_all_kills(tmp_path, monkeypatch, capsys):
+    """With faults and kills that start no process: what is left is the bench's own work."""
+    told = lambda name: lambda lab, whole: tables.Finding(name, "calm", "calm", "run/resumed 1", "")
+    faults = {name: told(name) for name in survival_faults.FAULTS}
+    monkeypatch.setattr(survival_faults, "FAULTS", faults)
+    monkeypatch.setattr(survival, "uninterrupted", lambda lab: (None, None))
+    killed = lambda run, moment, pace, whole: Killed(moment, "", True, 2.0, ())
+    monkeypatch.setattr(survival_kills, "kill_and_resume", killed)
+    rows = tables.announced(survival.run(None))
+    tables.show("survival", rows)
+    tables.write_json(rows, tmp_path / "rows.json")
+    assert [row["case"] for row in json.loads((tmp_path / "rows.json").read_text())] == [
+        *faults,
+        "kill -9, resume",
+    ]
+    shown = capsys.readouterr().out
+    assert "20/20 bit-equal" in shown and "run/redone 40" in shown and "SURPRISE" not in shown
