@@ -150,11 +150,12 @@ def _silent(fault, run, whole, trouble):
 
 
 def gradient(lab, whole):
-    """A reward whose square no float32 holds: the gradient of that update is not finite."""
+    """A reward whose square no float32 holds, and advantages that are the rewards: the gradient of
+    that update is not finite."""
     at = 7
     task = min(row["task"] for row in whole.rows("rollouts") if row["step"] == at)
     fault = ("env.params.fault=huge", "env.params.every=128", f"env.params.first={task}")
-    run = lab.run("gradient", *fault, "advantage.name=dr_grpo", *KEEP_ALL)
+    run = lab.run("gradient", *fault, *RAW_REWARDS, *KEEP_ALL)
     ended = run.finish()
     trouble = _unless(ended.code == 0, f"exit code {ended.code}: {ended.output[-500:]}")
     sums = [run.host(step)["checksums"] for step in run.saved()]
@@ -168,6 +169,7 @@ def gradient(lab, whole):
     return _finding("gradient not finite", expected, seen, run, "optim/skipped", 1, trouble)
 
 
+RAW_REWARDS = ("advantage.name=levels", "advantage.mean_level=none", "advantage.std_level=none")
 KEEP_ALL = ("checkpoint.every=1", "checkpoint.keep=100")
 MESHES = {"8": "mesh.data=8", "2×2×2": "mesh.data=2 mesh.fsdp=2 mesh.tensor=2"}
 
