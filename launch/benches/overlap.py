@@ -11,6 +11,8 @@ import pathlib
 import statistics
 import tempfile
 
+from absl import logging
+
 from configs import base
 from jaxrl.recipes import rl, rl_run
 from jaxrl.training.metrics import read_rows
@@ -29,6 +31,7 @@ def run(peer):
     """Yields the rows of the bench, one a case."""
     if peer is not None:
         raise ValueError(f"--peer={peer}: overlap has none; leave it out")
+    logging.set_verbosity(logging.ERROR)  # Orbax says much, and nothing is saved here
     floor = None
     for name, (parts, staleness) in CASES.items():
         seen = _updates(_config(parts, staleness))
