@@ -18,10 +18,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl.algos import objectives
 from jaxrl.models import decoder, spec
+from jaxrl.models.layers import rms_norm
 from jaxrl.ops import distributions
 from jaxrl.parallel import mesh, rules
 from jaxrl.records import Rows
-from jaxrl.sampling import cache, decode
+from jaxrl.sampling import cache
 from jaxrl.training import optimizer, step
 from launch.benches import collectives, scaling_plot, tables
 
@@ -73,7 +74,7 @@ def measure(name, devices, model=MODEL):
         "computed": (compiled.cost_analysis()["flops"] / 1e12, "TFLOP"),
         "arguments": (memory.argument_size_in_bytes / 2**30, "GiB"),
         "beside them": (memory.temp_size_in_bytes / 2**30, "GiB"),
-    } | {f"{kind}": (size / 2**20, "MiB") for kind, size in sent.items()}
+    } | {kind: (size / 2**20, "MiB") for kind, size in sent.items()}
 
 
 def train(where, model, width=WIDTH, scored=SCORED):
@@ -111,7 +112,8 @@ def sample(where, model):
     def run(params, token_B, position_B, u_B, valid_PT, layers):
         attend = functools.partial(cache.attend, valid_PT=valid_PT, slot=position_B[0] - TRUNK)
         hidden_BD, layers = decoder.step(params, token_B, position_B, attend, layers, model)
-        logits_BV = decode._logits(params, hidden_BD, model)
+        hidden_BD = rms_norm(hidden_BD, params["norm"], model.norm_eps)
+        logits_BV = (hidden_BD @ decoder.head(params).T).astype(jnp.float32)
         return distributions.draw(logits_BV, u_B, distributions.Law()), layers
 
     valid = array((P, TRUNK), bool, "batch", None)

@@ -1,0 +1,64 @@
+"""What the scaling bench reads from compiled programs, and that data-parallel growth costs nothing."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxrl.parallel import mesh
+from launch.benches import collectives
+
+GROWTH = """
+import json, jax
+from jaxrl.models import decoder
+from launch.benches import scaling
+jax.config.update("jax_num_cpu_devices", 64)
+model = decoder.Config(V=512, D=128, L=2, H=8, K=8, N=16, F=256, tied=False)
+sent = lambda n: {k: scaling.measure("update", n, model)[k][0] for k in scaling.collectives.KINDS}
+print(json.dumps([sent(16), sent(64)]))
+"""
+
+
+def compiled(fn, *shapes):
+    """fn over eight devices, its arguments split along their first axis."""
+    where = mesh.make(data=8)
+    place = NamedSharding(where, PartitionSpec("data"))
+    args = [jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place) for shape in shapes]
+    with jax.set_mesh(where):
+        whole = NamedSharding(where, PartitionSpec())
+        return jax.jit(fn, out_shardings=whole).lower(*args).compile().as_text()
+
+
+def test_a_sum_over_devices_is_counted_once_for_each_half_of_its_ring():
+    sent = collectives.sent(compiled(lambda x: x.sum(0), (8, 1024)), 8)
+    assert sent == dict.fromkeys(collectives.KINDS, 0) | {"all-reduce": 2 * 7 / 8 * 4096}
+
+
+def test_what_is_gathered_comes_from_the_others():
+    sent = collectives.sent(compiled(lambda x: x * 2, (8, 1024)), 8)
+    assert sent["all-gather"] == 7 * 4096
+
+
+def test_a_loop_counts_as_often_as_it_runs():
+    def repeated(x):
+        step = lambda _, y: jnp.tanh(x * y).sum(0, keepdims=True)
+        return jax.lax.fori_loop(0, 5, step, jnp.ones((1, 1024)))
+
+    sent = collectives.sent(compiled(repeated, (8, 1024)), 8)
+    assert sent["all-reduce"] == 5 * 2 * 7 / 8 * 4096
+
+
+@pytest.fixture(scope="module")
+def growth():
+    """What a device sends in an update on 16 and on 64 devices, a row each."""
+    out = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def test_more_data_parallel_devices_do_not_send_more_each(growth):
+    few, many = (sum(sent.values()) for sent in growth)
+    assert few > 0 and abs(many / few - 1) < 0.1, growth
