@@ -67,7 +67,14 @@ def plan(c):
 
 def _check_numbers(c):
     rollout = [f"rollout.{key}" for key in ("prompts", "parts", "rounds", "workers")]
-    for key in ("steps", *rollout, "eval.prompts", "learner.micro", "checkpoint.keep"):
+    for key in (
+        "steps",
+        *rollout,
+        "eval.prompts",
+        "learner.micro",
+        "learner.epochs",
+        "checkpoint.keep",
+    ):
         section, _, name = key.rpartition(".")
         value = c[section][name] if section else c[name]
         if value < 1:

@@ -24,6 +24,9 @@ def sampler(params, prompts, key):
     return tokens, valid, Samples(ids, one > 0, -one, -one, one[:, 0] > 0)
 
 
+sampler.launch = lambda *args: lambda found=sampler(*args): found
+
+
 class Pool:
     """Scores task 2 with a crash, task 3 with half a point, the others with their parity."""
 

@@ -27,7 +27,7 @@ def update(base, state):
     rows, used, _ = packing.pack(traj, values, groups=np.arange(8), width=30, scored=25, rows=8)
     learn = step.make_train_step(LOSS, base.tx, base.shardings())
     with jax.set_mesh(base.mesh):
-        return learn(state, base.place_micro(rows, 8), -(-used // 8))[0]
+        return learn(state, *base.place_micro(rows, used, 8))[0]
 
 
 @pytest.fixture(scope="module")

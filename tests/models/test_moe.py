@@ -162,7 +162,7 @@ def test_the_balance_loss_is_of_the_whole_batch_on_any_mesh(rows, whole):
     loss_fn, places = step.make_loss(OBJECTIVE, C), base.shardings()
     update = step.make_train_step(loss_fn, base.tx, places, balance=balance)
     with jax.set_mesh(base.mesh):
-        state, metrics, _ = update(tiny.state(base), base.place_micro(rows, 4), 2)
+        state, metrics, _ = update(tiny.state(base), *base.place_micro(rows, 8, 4))
     tiny.assert_close(jax.device_get(state.params), whole[1], 1e-5)
     np.testing.assert_allclose(metrics["policy/loss"], whole[0], rtol=1e-5)
     assert metrics["router/dropped"] == 0 and metrics["router/balance"] > C.top_k

@@ -65,7 +65,7 @@ def train(recipe, files, workdir, **changes):
 
 def rows(workdir, name="metrics"):
     """The rows of a run, without what the clock says."""
-    clock = ("time/", "tokens/per_second", "compile/count")
+    clock = ("time/", "tokens/per_second", "compile/count", "run/")
     found, _ = read_rows(workdir / f"{name}.jsonl")
     return [{k: v for k, v in row.items() if not k.startswith(clock)} for row in found]
 

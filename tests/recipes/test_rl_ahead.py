@@ -17,8 +17,8 @@ from jaxrl.recipes import rl, rl_run
 from jaxrl.rewards import verified
 from jaxrl.rollouts import collect
 
-compiled_once, model, one_device = test_rl.compiled_once, test_rl.model, test_rl.one_device
-pytestmark = pytest.mark.usefixtures("one_device")
+model, one_device = test_rl.model, test_rl.one_device
+pytestmark = pytest.mark.usefixtures("compiled_once", "one_device")
 
 
 def in_turn(model, workdir, steps, staleness=0, parts=1):
