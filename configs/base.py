@@ -28,6 +28,7 @@ def rl():
             "prompts": 16,  # P: tasks an update
             "group": 8,  # G: samples a task
             "buckets": (64, 128, 256),  # prompt lengths that programs are compiled for
+            "prefill": 0,  # columns of a prompt computed at a time; 0 = all: long prompts
             "max_new": 64,  # R: longest response in tokens
             "temperature": 1.0,  # 0 = greedy
             "top_k": 0,  # 0 = off

@@ -53,13 +53,19 @@ def plan(c):
     learner = _learner(c, base.mesh)
     for bucket in c.rollout.buckets:
         mesh.columns(base.mesh, "rollout.buckets", bucket, bucket)
+        if 0 < c.rollout.prefill < bucket and bucket % c.rollout.prefill:
+            raise ValueError(
+                f"rollout.prefill={c.rollout.prefill} does not divide {bucket} of rollout.buckets: "
+                "give a divisor of all that are longer, or 0"
+            )
     sampler.check_lengths(base.model, tuple(sorted(c.rollout.buckets)), c.rollout.max_new)
     for one in (env, held_out) if held_out else (env,):
         _check_prompts(one, base.tokenizer, c)
     dtype = base.how["dtype"]
     squares = "squares" in estimators.find(estimator.name).needs
-    sample = SampleConfig(c.rollout.group, c.rollout.max_new, law, dtype, squares)
-    greedy = SampleConfig(1, c.rollout.max_new, distributions.Law(temperature=0.0), dtype)
+    prefill = c.rollout.prefill
+    sample = SampleConfig(c.rollout.group, c.rollout.max_new, law, dtype, prefill, squares)
+    greedy = SampleConfig(1, c.rollout.max_new, distributions.Law(temperature=0.0), dtype, prefill)
     return Plan(
         base, env, held_out, params | different, sample, greedy, estimator, objective, learner
     )

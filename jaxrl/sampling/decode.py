@@ -14,7 +14,7 @@ from flax import struct
 
 from jaxrl.models import decoder
 from jaxrl.models.layers import rms_norm
-from jaxrl.ops import attention, distributions
+from jaxrl.ops import attention, blockwise_attention, distributions
 from jaxrl.sampling import cache as caches
 from jaxrl.sampling import stops
 
@@ -27,12 +27,13 @@ class SampleConfig:
     max_new: int = 64  # R: response slots
     law: distributions.Law = dataclasses.field(default_factory=distributions.Law)
     dtype: Any = jnp.float32  # of weights, activations and caches while sampling
+    prefill: int = 0  # columns of a prompt that are computed at a time; 0 = all
     squares: bool = False  # also Σ_v π_v² of every draw: one more sum over the logits
 
     def __post_init__(self):
-        for key in ("group", "max_new"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"rollout.{key}={getattr(self, key)}: give at least 1")
+        for key, least in (("group", 1), ("max_new", 1), ("prefill", 0)):
+            if getattr(self, key) < least:
+                raise ValueError(f"rollout.{key}={getattr(self, key)}: give at least {least}")
 
 
 @struct.dataclass
@@ -100,12 +101,39 @@ def _prefill(params, tokens_PT, valid_PT, model, c):
     """Last hidden state of each prompt [P, D], and the layers' caches, branches still empty."""
     position = jnp.maximum(jnp.cumsum(valid_PT, 1) - 1, 0)
     forest = attention.Forest(jnp.zeros_like(position), valid_PT.astype(jnp.int32))
-    split = decoder.SPLIT
-    attend = lambda q, k, v, _: (attention.forest(q, k, v, forest, split=split), (k, v))
-    dtype = c.dtype
-    x_PTD, (k, v), _ = decoder.blocks(params, tokens_PT, position, attend, None, model, dtype=dtype)
+    way = _in_parts if 0 < c.prefill < tokens_PT.shape[1] else _at_once
+    last_PD, (k, v) = way(params, tokens_PT, position, forest, model, c)
     grow = lambda i: caches.with_branches((k[i], v[i]), c.group, c.max_new)
-    return x_PTD[:, -1], [grow(i) for i in range(model.L)]
+    return last_PD, [grow(i) for i in range(model.L)]
+
+
+def _at_once(params, tokens_PT, position, forest, model, c):
+    """Last hidden states [P, D], and the keys and values of all layers [L, P, T, K, d]."""
+    split, dtype = decoder.SPLIT, c.dtype
+    attend = lambda q, k, v, _: (attention.forest(q, k, v, forest, split=split), (k, v))
+    x_PTD, kept, _ = decoder.blocks(params, tokens_PT, position, attend, None, model, dtype=dtype)
+    return x_PTD[:, -1], kept
+
+
+def _in_parts(params, tokens_PT, position, forest, model, c):
+    """The same, some columns after the others: the activations are those of a part."""
+    P, T = tokens_PT.shape
+    empty = jnp.zeros((model.L, P, T, model.K, model.N), c.dtype)
+    write = jax.lax.dynamic_update_slice_in_dim
+
+    def part(kept, start):
+        cut = lambda x: jax.lax.dynamic_slice_in_dim(x, start, c.prefill, 1)
+
+        def attend(q, k, v, layer):
+            k, v = write(layer[0], k, start, 1), write(layer[1], v, start, 1)
+            return blockwise_attention.late(q, k, v, forest, start), (k, v)
+
+        rows = cut(tokens_PT), cut(position)
+        x, kept, _ = decoder.blocks(params, *rows, attend, kept, model, dtype=c.dtype)
+        return kept, x[:, -1]
+
+    kept, last_CPD = jax.lax.scan(part, (empty, empty), jnp.arange(0, T, c.prefill))
+    return last_CPD[-1], kept
 
 
 def _logits(params, hidden_BD, model):

@@ -24,7 +24,13 @@ def sampler(params, prompts, key):
     return tokens, valid, Samples(ids, one > 0, -one, -one, one[:, 0] > 0)
 
 
-sampler.launch = lambda *args: lambda found=sampler(*args): found
+def launch(*args):
+    """The sampler in its two halves."""
+    found = sampler(*args)
+    return lambda: found
+
+
+sampler.launch = launch
 
 
 class Pool:

@@ -1,4 +1,4 @@
-"""What the scaling bench reads from compiled programs, and that data-parallel growth costs nothing."""
+"""What the scaling bench reads from compiled programs: growth in data costs a device nothing."""
 
 import json
 import subprocess

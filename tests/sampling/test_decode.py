@@ -31,8 +31,8 @@ class NoEnd:
     token_bytes = staticmethod(tiny.TOKENIZER.token_bytes)
 
 
-def make(model=tiny.MODEL, law=LAW, prompts=4, bucket=8, group=G, max_new=R, stop=()):
-    how = SampleConfig(group, max_new, law)
+def make(model=tiny.MODEL, law=LAW, prompts=4, bucket=8, group=G, max_new=R, stop=(), prefill=0):
+    how = SampleConfig(group, max_new, law, prefill=prefill)
     return Sampler(model, NoEnd, how, prompts=prompts, buckets=(bucket,), stop=stop)
 
 
@@ -49,6 +49,13 @@ def sampler():
 @pytest.fixture(scope="module")
 def drawn(sampler, params):
     return sampler(params, PROMPTS, KEY)
+
+
+def test_a_prompt_computed_in_parts_gives_the_same_samples(params, drawn):
+    got = make(prefill=2)(params, PROMPTS, KEY)[2]
+    np.testing.assert_array_equal(got.tokens, drawn[2].tokens)
+    np.testing.assert_allclose(got.logp, drawn[2].logp, atol=1e-5)
+    np.testing.assert_allclose(got.full_logp, drawn[2].full_logp, atol=1e-5)
 
 
 def trajectory(tokens, valid, samples):
