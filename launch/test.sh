@@ -3,6 +3,7 @@
 #
 #   bash launch/test.sh                  format, lint, and every test needing no torch and no browser
 #   bash launch/test.sh --peers          the tests against torch, the peer libraries and Chromium
+#   bash launch/test.sh --slow           whole runs in two processes, ahead of the learner, with experts
 #   bash launch/test.sh --faults         real runs killed, starved and broken: minutes
 #   bash launch/test.sh tests/ops -x     further arguments go to pytest
 set -euo pipefail
@@ -12,6 +13,7 @@ source launch/environment.sh
 what="${1:-}"
 case "$what" in
 --peers) select="peers and not slow and not faults" && shift ;;
+--slow) select="slow and not peers" && shift ;;
 --faults) select="faults" && shift ;;
 *) select="not peers and not slow and not faults" what="plain" ;;
 esac

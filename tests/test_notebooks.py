@@ -63,6 +63,7 @@ def test_the_advantages_draws_every_estimator():
     assert any(f"{len(ESTIMATORS)} estimators, no NaN" in printed(cell) for cell in cells)
 
 
+@pytest.mark.slow
 def test_the_colab_run_with_a_stand_in_for_its_model(tmp_path):
     """Two updates of a random model: curves, every question twice, and four answers."""
     model = tiny.write(tmp_path / "tiny")

@@ -155,6 +155,7 @@ def whole(rows):
     return jax.device_get(update(tiny.state(base)))
 
 
+@pytest.mark.slow
 def test_the_balance_loss_is_of_the_whole_batch_on_any_mesh(rows, whole):
     """Neither the split into micro-batches nor that over devices changes the update."""
     base = tiny.base(jax.devices(), MESH, model=C)

@@ -151,6 +151,7 @@ def near(x, y):
     return x == y or (isinstance(x, float) and abs(x - y) <= 1e-5 * max(1, abs(y)))
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(one, two):
     """Same tasks, samples, advantages, updates; only the first process writes and speaks."""
     assert_same(two, one)
@@ -160,6 +161,7 @@ def test_two_processes_train_as_one_does(one, two):
     assert all(row["groups/zero_std"] > 0 for row in read_rows(one / "metrics.jsonl")[0])
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_where_two_were(one, two, alone, tmp_path):
     run = shutil.copytree(two, tmp_path / "run")
     shutil.rmtree(run / "checkpoints" / "2")

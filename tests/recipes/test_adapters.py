@@ -80,6 +80,7 @@ def saved_bits(workdir):
     return json.loads((workdir / "checkpoints/2/host/metadata").read_text())["checksums"]
 
 
+@pytest.mark.slow
 def test_rl_with_adapters_on_an_int8_base(files, tmp_path, monkeypatch):
     """From ratio 1 and from the reference; nothing moves the base; a resumed run is the whole one.
 
@@ -109,6 +110,7 @@ def test_rl_with_adapters_on_an_int8_base(files, tmp_path, monkeypatch):
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_sft_of_bf16_parameters_resumes_bit_for_bit(files, tmp_path):
     """Rounded by keys of (seed, step): at this rate few would move if rounded to the nearest."""
     for run, counts in (("whole", [2]), ("parts", [1, 2])):

@@ -216,6 +216,7 @@ def test_bf16_activations_run_and_stay_finite(model, tmp_path, one_device):
         assert row["optim/skipped"] == 0 and row["sampler/gap_max"] < 0.5
 
 
+@pytest.mark.slow
 def test_experts_train_on_policy_and_balanced(tmp_path):
     """Two updates of a mixture of experts on a mesh that splits them;
     sampler and learner choose the same."""

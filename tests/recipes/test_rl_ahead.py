@@ -18,7 +18,7 @@ from jaxrl.rewards import verified
 from jaxrl.rollouts import collect
 
 model, one_device = test_rl.model, test_rl.one_device
-pytestmark = pytest.mark.usefixtures("compiled_once", "one_device")
+pytestmark = [pytest.mark.usefixtures("compiled_once", "one_device"), pytest.mark.slow]
 
 
 def in_turn(model, workdir, steps, staleness=0, parts=1):

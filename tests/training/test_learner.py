@@ -70,6 +70,7 @@ def test_the_mesh_changes_no_update(plain, sizes):
     np.testing.assert_allclose(logp, plain[2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_mesh_changes_no_update_of_adapters_and_nothing_moves_their_base():
     found = []
     c = lora.LoraConfig(2, 4.0, ("q", "o", "down"))
