@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxrl.chat import templates
 from jaxrl.envs import prompts as replies
+from jaxrl.envs.base import FAILURES
 from jaxrl.parallel import hosts
 from jaxrl.records import Trajectory
 
@@ -73,6 +74,10 @@ def everyone(traj, groups, samples, *, tokens=False):
         "task": hosts.everyone(traj.task, groups),
         "version": hosts.everyone(traj.version, groups),
     }
+    if traj.failure is not None:
+        names = np.array(("", *FAILURES))
+        codes = (traj.failure[:, None] == names).argmax(1)  # texts of one length in all processes
+        ids["failure"] = names[hosts.everyone(codes, samples)]
     return dataclasses.replace(traj, texts=(), **dict.fromkeys(away) | arrays | ids)
 
 
