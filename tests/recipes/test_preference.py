@@ -106,6 +106,7 @@ def test_a_reward_model_reads_the_end_of_each_response(files, tmp_path, one_devi
         np.testing.assert_allclose(number, want[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(files, one_device):
     """With KTO, which has the most to carry: order, pairing, reference."""
     changes = {
@@ -130,6 +131,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(files, one_device):
     assert [row["step"] for row in evals] == [0, 2, 4]
 
 
+@pytest.mark.slow
 def test_micro_batches_and_the_mesh_change_nothing(files, monkeypatch, tmp_path):
     """KTO's baseline is of the whole batch, whatever holds it."""
     found = []

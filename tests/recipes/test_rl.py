@@ -209,6 +209,7 @@ def test_long_answers_are_penalised(model, tmp_path):
     assert row["reward/mean"] < -4
 
 
+@pytest.mark.slow
 def test_bf16_activations_run_and_stay_finite(model, tmp_path, one_device):
     run(model, tmp_path, steps=2, **{"model.dtype": "bfloat16"})
     for row in rows(tmp_path):
