@@ -211,7 +211,9 @@ def _common():
                             "adapter": "",  # peft directory to start from; "" = no change at first
                         }
                     ),
-                    "remat": "none",  # what the backward pass recomputes: none, dots, block
+                    # what the backward pass recomputes: none, dots (all but products), block (all),
+                    # offload (all; what enters a layer waits in the host's memory)
+                    "remat": "none",
                     # weight of the load-balancing loss of a mixture of experts (models/moe.py), at
                     # the cost of one more forward pass; 0 = off
                     "router_loss": 0.0,

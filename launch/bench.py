@@ -26,6 +26,7 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "judge_noise": "launch.benches.judge_noise",
     "long_context": "launch.benches.long_context",
     "scaling": "launch.benches.scaling",
+    "accelerator": "launch.benches.accelerator",
 }
 
 FILES = {"judge_noise": {"csv", "plot"}, "long_context": {"plot"}, "scaling": {"plot"}}

@@ -8,6 +8,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxrl.models import moe, rotary
 from jaxrl.models.layers import linear, rms_norm
@@ -118,7 +119,11 @@ def blocks(
     table_VD = mesh.constrain(params["embed"], rules.TRAIN, "vocab", "act_embed")
     x_BTD = _at_block_edge(table_VD[tokens].astype(dtype))
     angles = rotary.angles(position, c)
-    layer = lambda x, p_cache: block(p_cache[0], x, angles, attend, p_cache[1], c, counted)
+
+    def layer(x_BTD, p_cache):
+        x_BTD = checkpoint_name(x_BTD, STREAM)
+        return block(p_cache[0], x_BTD, angles, attend, p_cache[1], c, counted)
+
     x_BTD, (kept, routing) = jax.lax.scan(REMAT[remat](layer), x_BTD, (params["layers"], cache))
     return x_BTD, kept, routing
 
@@ -216,8 +221,16 @@ def step(params, token_B, position_B, attend, cache, c):
 
 MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
 JOINED = ("qkv", "o", "gate_up", "down")
-REMAT = {
-    "none": lambda f: f,
+STREAM = "stream"  # what enters a layer
+_OFFLOAD = jax.checkpoint_policies.save_and_offload_only_these_names(
+    names_which_can_be_saved=[],
+    names_which_can_be_offloaded=[STREAM],
+    offload_src="device",
+    offload_dst="pinned_host",
+)
+REMAT = {  # what the forward pass keeps of a layer for the backward pass, which computes the rest
+    "none": lambda f: f,  # everything
     "dots": lambda f: jax.checkpoint(f, policy=jax.checkpoint_policies.dots_saveable),
-    "block": jax.checkpoint,
+    "block": jax.checkpoint,  # what enters it
+    "offload": lambda f: jax.checkpoint(f, policy=_OFFLOAD),  # the same, in the host's memory
 }

@@ -54,18 +54,17 @@ def gradient(length, *, dense=False, model=TINY):
     loss = step.make_loss(objective, model, remat="block")
     before, attention.DENSE = attention.DENSE, length if dense else attention.DENSE
     try:
-        args = params, row(length)
+        args = params, row(length, length // 4, model.V)
         return jax.jit(jax.grad(loss, has_aux=True)).lower(*args).compile(), args
     finally:
         attention.DENSE = before
 
 
-def row(length):
-    """One sequence whose last quarter is scored."""
-    scored = length // 4
+def row(length, scored, vocab):
+    """One random sequence, of which the last tokens are scored."""
     slot = jnp.arange(length - scored, length, dtype=jnp.int32)[None]
     flat, ones = jnp.zeros((1, length), jnp.int32), jnp.ones((1, scored))
-    tokens = np.random.default_rng(0).integers(0, TINY.V, (1, length), np.int32)
+    tokens = np.random.default_rng(0).integers(0, vocab, (1, length), np.int32)
     wide = {"tokens": jnp.asarray(tokens), "position": jnp.arange(length)[None], "lo": flat}
     ids = {"slot": slot, "parent": slot - 1} | dict.fromkeys(("sample", "group"), 0 * slot)
     floats = ("mask", "adv", "old_logp", "ref_logp", "sampler_logp", "prepared")

@@ -65,15 +65,29 @@ def _ceilings():
 def floor_seconds(c, case, flops, bandwidth):
     """The least time the machine's ceilings allow: a prefill a prompt, then one step a token.
 
-    A step reads all weights, each trunk once and every branch, or computes 2·B·(body + D·V),
-    whichever takes longer. The first token comes out of the prefill.
+    The first token comes out of the prefill.
     """
-    B, head = case.P * case.G, c.D * c.V
-    body = spec.count(decoder.specs(c)) - head * (1 if c.tied else 2)
+    body, head = _sizes(c)
     prefill = 2 * case.P * (body * case.T + head) / flops
-    slots = case.P * case.T + B * np.arange(1, NEW_TOKENS)
-    read = 4 * (body + head) + 4 * 2 * c.L * c.K * c.N * slots
-    return prefill + np.maximum(read / bandwidth, 2 * B * (body + head) / flops).sum()
+    return prefill + decode_seconds(c, case, NEW_TOKENS, flops, bandwidth)
+
+
+def decode_seconds(c, case, tokens, flops, bandwidth, dtype=np.float32):
+    """The same of all tokens of the samples but the first.
+
+    A step reads all weights, each trunk once and every branch, or computes 2·B·(body + D·V),
+    whichever takes longer.
+    """
+    B, weights = case.P * case.G, sum(_sizes(c))
+    slots = case.P * case.T + B * np.arange(1, tokens)
+    read = np.dtype(dtype).itemsize * (weights + 2 * c.L * c.K * c.N * slots)
+    return np.maximum(read / bandwidth, 2 * B * weights / flops).sum()
+
+
+def _sizes(c):
+    """Parameters of the layers, and of the head."""
+    head = c.D * c.V
+    return spec.count(decoder.specs(c)) - head * (1 if c.tied else 2), head
 
 
 def _measure(params, c, case, theirs):

@@ -117,19 +117,19 @@ def alternate(ours, peer, repeats=3):
     return tuple(statistics.median(side) for side in zip(*turns, strict=True))
 
 
-def matmul_flops(size=2048):
-    """Most floating-point operations a second of a large f32 product: the compute ceiling."""
-    x = jnp.ones((size, size), jnp.float32)
+def matmul_flops(size=2048, dtype=jnp.float32):
+    """Most floating-point operations a second of a large product: the compute ceiling."""
+    x = jnp.ones((size, size), dtype)
     product = jax.jit(jnp.dot)
     return 2 * size**3 / _best(lambda: product(x, x))
 
 
-def read_bandwidth(size=8192):
+def read_bandwidth(size=8192, dtype=jnp.float32):
     """Most bytes a second that a matrix-vector product reads: decoding reads weights, copies none.
 
     A copy into a new buffer would time the kernel handing out its pages, several times slower.
     """
-    matrix, vector = jnp.ones((size, size)), jnp.ones(size)
+    matrix, vector = jnp.ones((size, size), dtype), jnp.ones(size, dtype)
     product = jax.jit(jnp.dot)
     return matrix.nbytes / _best(lambda: product(matrix, vector))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from jaxrl.models import decoder
+from jaxrl.models import decoder, spec
 from jaxrl.models.layers import rms_norm
 
 UNTIED = dataclasses.replace(tiny.MODEL, tied=False)  # the embedding's gradient is the input's
@@ -148,7 +148,9 @@ def test_padding_changes_nothing(params):
         np.testing.assert_allclose(hidden(params, padded)[0, span], want, atol=1e-5)
 
 
-@pytest.mark.parametrize("c, hows", [(UNTIED, ("dots", "block")), (tiny.EXPERTS, ("block",))])
+@pytest.mark.parametrize(
+    "c, hows", [(UNTIED, ("dots", "block", "offload")), (tiny.EXPERTS, ("block",))]
+)
 def test_remat_changes_no_gradient(c, hows):
     params, row = tiny.params(c), plain(range(1, 8), 8)
     arrays = [row[k] for k in ("tokens", "position", "lo", "hi")]
@@ -160,6 +162,20 @@ def test_remat_changes_no_gradient(c, hows):
 
     for how in hows:
         tiny.assert_close(grad(params, how), grad(params, "none"), 1e-6)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_offload_sends_what_enters_a_layer_to_the_host_and_back(platform):
+    """Read from the program for that platform: a CPU has no other memory to send it to."""
+    abstract = spec.abstract(decoder.specs(UNTIED))
+    rows = [jax.ShapeDtypeStruct((1, 8), jnp.int32)] * 4
+    loss = lambda p, *a: decoder.forward(p, *a, UNTIED, remat="offload").sum()
+    program = jax.export.export(jax.jit(jax.grad(loss)), platforms=[platform])(abstract, *rows)
+    lines = program.mlir_module().splitlines()
+    moved = lambda to: [x for x in lines if f'_xla_buffer_placement = "{to}"' in x]
+    there, back = moved("pinned_host"), moved("device")
+    assert len(there) == len(back) == 1
+    assert f"-> tensor<1x8x{UNTIED.D}xf32>" in there[0]
 
 
 @pytest.mark.parametrize("c", [QWEN, tiny.EXPERTS], ids=["dense", "experts"])
