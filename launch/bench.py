@@ -11,7 +11,7 @@ case, expected, seen, counter and surprise, and its exit code is 1 where anythin
 import importlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from launch.benches import tables
 
@@ -42,6 +42,7 @@ def main(argv):
     if len(argv) != 2 or argv[1] not in BENCHES:
         given = " ".join(argv[1:]) or "nothing"
         raise app.UsageError(f"bench={given}: give one of {', '.join(BENCHES)}")
+    logging.set_verbosity(logging.ERROR)  # Orbax narrates every save
     files = {flag: value for flag, value in (("csv", CSV.value), ("plot", PLOT.value)) if value}
     if wrong := sorted(files.keys() - FILES.get(argv[1], set())):
         raise app.UsageError(f"--{wrong[0]} is not for {argv[1]}: leave it out")

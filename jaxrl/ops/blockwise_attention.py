@@ -146,6 +146,9 @@ def _sides(q, k, v, lo, hi, axis):
     w = q.shape[3]
     first = 0 if axis is None else jax.lax.axis_index(axis) * w
     column = jnp.broadcast_to(first + jnp.arange(w), lo.shape)
+    # What no layer changes, the gradient of a scan over layers computes before the first of them,
+    # for all blocks, and keeps: masks, in memory quadratic in the columns. So they hang on q here.
+    q, lo, hi, column = jax.lax.optimization_barrier((q, lo, hi, column))
     return Queries(q, lo, column), Keys(k, v, lo, hi, column)
 
 
@@ -221,16 +224,19 @@ def _if_any(block, carry, side, keys):
 
 
 def _scores(queries, keys):
-    """[N, K, G, q, s] f32, NEG where the key is not on the query's path to the root."""
+    """[N, K, G, q, s] f32, NEG where the key is not on the query's path to the root.
+
+    Sums and products, as `where` spreads its constant over the block (see `_sides`).
+    """
     s = jnp.einsum("nkgqd,nksd->nkgqs", queries.q, keys.k).astype(jnp.float32)
     lo_q, on = queries.lo[:, :, None], keys.column[:, None] <= queries.column[:, :, None]
     on &= (keys.lo[:, None] <= lo_q) & (lo_q < keys.hi[:, None])
-    return jnp.where(on[:, None, None], s, NEG)
+    return s + (1 - on.astype(jnp.float32))[:, None, None] * NEG
 
 
 def _weights(s, top):
     """exp(s − top), 0 where masked, also where all is."""
-    return jnp.where(s > NEG, jnp.exp(s - top[..., None]), 0)
+    return jnp.exp(s - top[..., None]) * (s > NEG)
 
 
 def _split(tree):

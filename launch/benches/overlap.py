@@ -13,7 +13,6 @@ import statistics
 import tempfile
 
 import jax
-from absl import logging
 
 from configs import base
 from jaxrl.models import checkpoints, decoder, spec
@@ -35,7 +34,6 @@ def run(peer):
     """Yields the rows of the bench, one a case."""
     if peer is not None:
         raise ValueError(f"--peer={peer}: overlap has none; leave it out")
-    logging.set_verbosity(logging.ERROR)  # Orbax says much, and nothing is saved here
     floor = None
     with tempfile.TemporaryDirectory() as folder:
         _write_model(folder)
