@@ -36,7 +36,8 @@ def run(peer, plot_file=None):
     found = []
     for length in LENGTHS:
         compiled, args = gradient(length)
-        seconds = tables.timed(lambda: compiled(*args), repeats=3 if length < 1 << 14 else 1)
+        turn = lambda: compiled(*args)
+        seconds = tables.timed(turn, 3) if length <= WHOLE else tables.seconds(turn)
         whole = _mib(gradient(length, dense=True)[0]) if length <= WHOLE else None
         found.append((length, _mib(compiled), whole, seconds))
         peer = "whole scores" if whole else None

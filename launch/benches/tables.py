@@ -107,13 +107,13 @@ def show(title, rows):
 def timed(fn, repeats=5):
     """Median seconds of fn(), waiting for its arrays; one call before, uncounted, compiles it."""
     jax.block_until_ready(fn())
-    return statistics.median(_seconds(fn) for _ in range(repeats))
+    return statistics.median(seconds(fn) for _ in range(repeats))
 
 
 def alternate(ours, peer, repeats=3):
     """Median seconds of two functions that take turns, so that both see the same busy machine."""
     jax.block_until_ready((ours(), peer()))
-    turns = [(_seconds(ours), _seconds(peer)) for _ in range(repeats)]
+    turns = [(seconds(ours), seconds(peer)) for _ in range(repeats)]
     return tuple(statistics.median(side) for side in zip(*turns, strict=True))
 
 
@@ -137,11 +137,12 @@ def read_bandwidth(size=8192, dtype=jnp.float32):
 def _best(fn, repeats=8):
     jax.block_until_ready(fn())
     return min(
-        _seconds(fn) for _ in range(repeats)
+        seconds(fn) for _ in range(repeats)
     )  # a ceiling is what the machine can do, not does
 
 
-def _seconds(fn):
+def seconds(fn):
+    """Seconds of one call, waiting for its arrays."""
     start = time.perf_counter()
     jax.block_until_ready(fn())
     return time.perf_counter() - start
