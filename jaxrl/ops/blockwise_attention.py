@@ -19,7 +19,7 @@ CHUNK = 512  # columns of a block of scores
 
 
 class Keys(NamedTuple):
-    """What travels. k, v: [N, K, w, d]; lo, hi, column: [N, w] int32."""
+    """What travels. k, v: [N, K, w, d]; lo, hi: [N, w] int32; column: [w], of all rows alike."""
 
     k: jax.Array
     v: jax.Array
@@ -29,7 +29,7 @@ class Keys(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """What stays. q: [N, K, G, w, d], scaled; lo, column: [N, w] int32."""
+    """What stays. q: [N, K, G, w, d], scaled; lo: [N, w] int32; column: [w]."""
 
     q: jax.Array
     lo: jax.Array
@@ -55,10 +55,10 @@ def late(q_NqHd, k_NWKd, v_NWKd, tree, start):
     """What the queries of the columns from `start` on see of all keys; no gradient."""
     size = q_NqHd.shape[1]
     lo = jax.lax.dynamic_slice_in_dim(tree.lo, start, size, 1)
-    columns = lambda first, like: jnp.broadcast_to(first + jnp.arange(like.shape[1]), like.shape)
     q, k, v = _heads_first(q_NqHd, k_NWKd, v_NWKd)
-    q, k, v, *sides = _padded(q, k, v, lo, columns(start, lo), *tree, columns(0, tree.lo))
-    queries, keys = Queries(q, *sides[:2]), Keys(k, v, *sides[2:])
+    q, k, v, lo_q, lo, hi = _padded(q, k, v, lo, *tree)
+    queries = Queries(q, lo_q, start + jnp.arange(q.shape[3]))
+    keys = Keys(k, v, lo, hi, jnp.arange(k.shape[2]))
     y, _, total = _fold(_nothing(q), queries, keys)
     return _back(_over(y, total)[..., :size, :].astype(q.dtype))
 
@@ -145,7 +145,7 @@ def _over(y, total):
 def _sides(q, k, v, lo, hi, axis):
     w = q.shape[3]
     first = 0 if axis is None else jax.lax.axis_index(axis) * w
-    column = jnp.broadcast_to(first + jnp.arange(w), lo.shape)
+    column = first + jnp.arange(w)
     # What no layer changes, the gradient of a scan over layers computes before the first of them,
     # for all blocks, and keeps: masks, in memory quadratic in the columns. So they hang on q here.
     q, lo, hi, column = jax.lax.optimization_barrier((q, lo, hi, column))
@@ -229,8 +229,8 @@ def _scores(queries, keys):
     Sums and products, as `where` spreads its constant over the block (see `_sides`).
     """
     s = jnp.einsum("nkgqd,nksd->nkgqs", queries.q, keys.k).astype(jnp.float32)
-    lo_q, on = queries.lo[:, :, None], keys.column[:, None] <= queries.column[:, :, None]
-    on &= (keys.lo[:, None] <= lo_q) & (lo_q < keys.hi[:, None])
+    lo_q, on = queries.lo[:, :, None], keys.column <= queries.column[:, None]
+    on = on & (keys.lo[:, None] <= lo_q) & (lo_q < keys.hi[:, None])
     return s + (1 - on.astype(jnp.float32))[:, None, None] * NEG
 
 
@@ -245,11 +245,11 @@ def _split(tree):
 
 
 def _split_queries(queries):
-    return Queries(_chunks(queries.q, 3), _chunks(queries.lo, 1), _chunks(queries.column, 1))
+    return Queries(_chunks(queries.q, 3), _chunks(queries.lo, 1), _chunks(queries.column, 0))
 
 
 def _split_keys(keys):
-    rows = (_chunks(x, 1) for x in (keys.lo, keys.hi, keys.column))
+    rows = _chunks(keys.lo, 1), _chunks(keys.hi, 1), _chunks(keys.column, 0)
     return Keys(_chunks(keys.k, 2), _chunks(keys.v, 2), *rows)
 
 

@@ -3,12 +3,12 @@
 import matplotlib
 from matplotlib.figure import Figure
 
-from launch.benches import collectives
-from launch.benches.style import GRID, INK, STYLE
+from launch.benches import compiled
+from launch.benches.style import INK, STYLE
 
 COLOURS = "#1d4f91", "#c2571a", "#2e8b6f", "#8f5fb0", "#8a6d1d"
 MEMORY = {"arguments": "#1d4f91", "beside them": "#8fb3dd"}
-SENT = dict(zip(collectives.KINDS, COLOURS, strict=True))
+SENT = dict(zip(compiled.KINDS, COLOURS, strict=True))
 
 
 def draw(found, path):
@@ -22,7 +22,7 @@ def draw(found, path):
             _bars(left, devices, figures, MEMORY)
             left.set_title(f"{name}: memory a device, GiB", loc="left", color=INK)
             _bars(right, devices, figures, SENT)
-            right.set_title(f"{name}: sent by a device, MiB", loc="left", color=INK)
+            right.set_title(f"{name}: sent by a device, GiB", loc="left", color=INK)
         for axes in grid[-1]:
             axes.set_xlabel("devices")
         figure.savefig(path)
@@ -37,8 +37,6 @@ def _bars(axes, devices, figures, colours):
         bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
     for x, total in enumerate(bottom):
         axes.annotate(f"{total:,.3g}", (x, total), (0, 3), textcoords="offset points", ha="center")
-    axes.margins(y=0.15)
+    axes.margins(y=0.35)  # room for the legend
     axes.grid(axis="x", visible=False)
-    axes.legend(
-        frameon=False, labelcolor=INK, edgecolor=GRID, loc="center left", bbox_to_anchor=(1, 0.5)
-    )
+    axes.legend(frameon=False, labelcolor=INK, loc="upper left", ncols=len(colours))

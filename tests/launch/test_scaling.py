@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl.parallel import mesh
-from launch.benches import collectives
+from launch.benches import compiled as programs
 
 GROWTH = """
 import json, jax
@@ -18,7 +18,7 @@ from jaxrl.models import decoder
 from launch.benches import scaling
 jax.config.update("jax_num_cpu_devices", 64)
 model = decoder.Config(V=512, D=128, L=2, H=8, K=8, N=16, F=256, tied=False)
-sent = lambda n: {k: scaling.measure("update", n, model)[k][0] for k in scaling.collectives.KINDS}
+sent = lambda n: {k: scaling.measure("update", n, model)[k][0] for k in scaling.compiled.KINDS}
 print(json.dumps([sent(16), sent(64)]))
 """
 
@@ -34,12 +34,12 @@ def compiled(fn, *shapes):
 
 
 def test_a_sum_over_devices_is_counted_once_for_each_half_of_its_ring():
-    sent = collectives.sent(compiled(lambda x: x.sum(0), (8, 1024)), 8)
-    assert sent == dict.fromkeys(collectives.KINDS, 0) | {"all-reduce": 2 * 7 / 8 * 4096}
+    sent = programs.read(compiled(lambda x: x.sum(0), (8, 1024)), 8)
+    assert sent == dict.fromkeys(("flop", *programs.KINDS), 0) | {"all-reduce": 2 * 7 / 8 * 4096}
 
 
 def test_what_is_gathered_comes_from_the_others():
-    sent = collectives.sent(compiled(lambda x: x * 2, (8, 1024)), 8)
+    sent = programs.read(compiled(lambda x: x * 2, (8, 1024)), 8)
     assert sent["all-gather"] == 7 * 4096
 
 
@@ -48,8 +48,15 @@ def test_a_loop_counts_as_often_as_it_runs():
         step = lambda _, y: jnp.tanh(x * y).sum(0, keepdims=True)
         return jax.lax.fori_loop(0, 5, step, jnp.ones((1, 1024)))
 
-    sent = collectives.sent(compiled(repeated, (8, 1024)), 8)
+    sent = programs.read(compiled(repeated, (8, 1024)), 8)
     assert sent["all-reduce"] == 5 * 2 * 7 / 8 * 4096
+
+
+def test_the_products_of_a_loop_count_as_often_as_it_runs():
+    """Each device multiplies two matrices of 64, five times."""
+    repeated = lambda x: jax.lax.fori_loop(0, 5, lambda _, y: y @ x, x).sum(0)
+    found = programs.read(compiled(repeated, (8, 64, 64)), 8)
+    assert found["flop"] == 5 * 2 * 64**3
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
-"""What a compiled program sends between devices, read from its text.
+"""What a compiled program multiplies and sends between devices, read from its text.
 
-Counted a device and a run, by kind, for rings: a group of g devices gathers (g − 1)/g of the
+Counted a device and a run. Sent, by kind, for rings: a group of g devices gathers (g − 1)/g of the
 result from its neighbours, scatters as much of the operand, and reduces to all by doing both. A
-loop counts as often as it runs where the compiler knows that, else once.
+loop counts as often as it runs where the compiler knows that, else once (its own cost analysis
+counts every loop once); of a condition, all branches.
 """
 
 import collections
@@ -13,18 +14,19 @@ KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "f16": 2, "bf16": 2, "s16": 2, "u16": 2, "f32": 4}
 BYTES |= {"s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
 _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_LINE = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([\w\-]+)\(")
+_LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\(%?([\w.\-]*)")
 _CALLED = re.compile(
     r"(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-]+)"
 )
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_CONTRACTED = re.compile(r"lhs_contracting_dims=\{([\d,]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _LISTED = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _IOTA = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
 
 
-def sent(text, devices):
-    """{kind: bytes} that one device sends in a run of the module; kinds that do not occur are 0.
+def read(text, devices):
+    """{"flop": of all products, kind: bytes that a device sends, ..}; what does not occur is 0.
 
     text: `compiled.as_text()`; devices: of the whole program.
     """
@@ -34,14 +36,15 @@ def sent(text, devices):
     def total(name):
         if name not in known:
             known[name] = collections.Counter()
+            shapes = {found[1]: found[2] for found in map(_LINE.match, blocks[name]) if found}
             for line in blocks[name]:
-                known[name] += _own(line, devices)
+                known[name] += _own(line, shapes, devices)
                 times = int(found[1]) if (found := _TRIPS.search(line)) else 1
                 for inner in _inner(line):
                     known[name] += {k: times * v for k, v in total(inner).items()}
         return known[name]
 
-    return {kind: total(entry)[kind] for kind in KINDS}
+    return {what: total(entry)[what] for what in ("flop", *KINDS)}
 
 
 def _blocks(text):
@@ -64,13 +67,16 @@ def _inner(line):
     return names
 
 
-def _own(line, devices):
-    """What the instruction of a line itself sends."""
+def _own(line, shapes, devices):
+    """What the instruction of a line itself multiplies or sends. shapes: of its block's names."""
     found = _LINE.match(line)
-    kind = found and found[2].removesuffix("-start")
+    kind = found and found[3].removesuffix("-start")
+    if kind == "dot":
+        summed = [_dims(shapes[found[4]])[int(i)] for i in _CONTRACTED.search(line)[1].split(",")]
+        return collections.Counter(flop=2 * math.prod(_dims(found[2])) * math.prod(summed))
     if kind not in KINDS:
         return collections.Counter()
-    size, g = _size(found[1]), _group(line, devices)
+    size, g = _size(found[2]), _group(line, devices)
     share = {
         "all-gather": (g - 1) / g,
         "all-reduce": 2 * (g - 1) / g,
@@ -83,9 +89,13 @@ def _own(line, devices):
 
 def _size(shape):
     """Bytes of a shape as it is printed, of a tuple together."""
-    arrays = re.findall(r"(\w+)\[([\d,]*)\]", shape)
-    count = lambda dims: math.prod(int(d) for d in dims.split(",") if d)
-    return sum(BYTES[kind] * count(dims) for kind, dims in arrays if kind in BYTES)
+    arrays = re.findall(r"(\w+)(\[[\d,]*\])", shape)
+    return sum(BYTES[kind] * math.prod(_dims(dims)) for kind, dims in arrays if kind in BYTES)
+
+
+def _dims(shape):
+    """[2, 3] of "f32[2,3]{1,0}"."""
+    return [int(d) for d in re.search(r"\[([\d,]*)\]", shape)[1].split(",") if d]
 
 
 def _group(line, devices):
