@@ -21,8 +21,9 @@ _CALLED = re.compile(
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _CONTRACTED = re.compile(r"lhs_contracting_dims=\{([\d,]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-_LISTED = re.compile(r"replica_groups=\{\{([\d,]*)\}")
-_IOTA = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
+_LISTED = re.compile(r"replica_groups=\{\{([\d,]+)\}")
+_IOTA = re.compile(r"replica_groups=\[\d+,(\d+)\]")
+_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(.*?\)\))? \{([^}]*)\}")
 
 
 def read(text, devices):
@@ -99,8 +100,14 @@ def _dims(shape):
 
 
 def _group(line, devices):
-    if found := _IOTA.search(line):
-        return int(found[2])
-    if (found := _LISTED.search(line)) and found[1]:
+    """How many devices of a collective are in one group, in any of the forms that are printed."""
+    if "replica_groups={}" in line or "replica_groups=" not in line:
+        return devices
+    if found := _LISTED.search(line):
         return len(found[1].split(","))
-    return devices
+    if found := _IOTA.search(line):
+        return int(found[1])
+    if found := _MESH.search(line):
+        axes = re.findall(r"('\w+')=(\d+)", found[1])
+        return math.prod(int(size) for name, size in axes if name in found[2])
+    raise ValueError(f"{line}: groups of devices in a form that is not known here")

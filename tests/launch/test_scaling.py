@@ -23,10 +23,10 @@ print(json.dumps([sent(16), sent(64)]))
 """
 
 
-def compiled(fn, *shapes):
+def compiled(fn, *shapes, split="data", **axes):
     """fn over eight devices, its arguments split along their first axis."""
-    where = mesh.make(data=8)
-    place = NamedSharding(where, PartitionSpec("data"))
+    where = mesh.make(**axes or {"data": 8})
+    place = NamedSharding(where, PartitionSpec(split))
     args = [jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place) for shape in shapes]
     with jax.set_mesh(where):
         whole = NamedSharding(where, PartitionSpec())
@@ -36,6 +36,27 @@ def compiled(fn, *shapes):
 def test_a_sum_over_devices_is_counted_once_for_each_half_of_its_ring():
     sent = programs.read(compiled(lambda x: x.sum(0), (8, 1024)), 8)
     assert sent == dict.fromkeys(("flop", *programs.KINDS), 0) | {"all-reduce": 2 * 7 / 8 * 4096}
+
+
+@pytest.mark.parametrize("axis, g", [("data", 2), ("fsdp", 4)])
+def test_a_sum_over_an_axis_of_the_mesh_is_among_its_devices(axis, g):
+    text = compiled(lambda x: x.sum(0), (8, 1024), split=axis, data=2, fsdp=4)
+    assert programs.read(text, 8)["all-reduce"] == 2 * (g - 1) / g * 4096
+
+
+@pytest.mark.parametrize(
+    "groups", ["{{0,1},{2,3}}", "[2,2]<=[4]", "mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'b'}"]
+)
+def test_groups_are_read_in_every_form(groups):
+    line = f"  %x = f32[10]{{0}} all-gather(%y), replica_groups={groups}, dimensions={{0}}"
+    text = f"ENTRY %main (y: f32[5]) -> f32[10] {{\n{line}\n}}"
+    assert programs.read(text, 4)["all-gather"] == 20
+
+
+def test_groups_in_another_form_are_refused():
+    line = "  %x = f32[10]{0} all-gather(%y), replica_groups=torus(2)"
+    with pytest.raises(ValueError, match="torus"):
+        programs.read(f"ENTRY %main (y: f32[5]) -> f32[10] {{\n{line}\n}}", 4)
 
 
 def test_what_is_gathered_comes_from_the_others():
