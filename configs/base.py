@@ -223,7 +223,7 @@ def _common():
                 {  # devices by axis; -1 = the rest
                     "data": -1,  # rows
                     "fsdp": 1,  # rows, and weights by their width
-                    "context": 1,  # columns of a row: long contexts
+                    "context": 1,  # columns of a row, and weights by their width: long contexts
                     "tensor": 1,  # heads, feed-forward units and vocabulary
                 }
             ),

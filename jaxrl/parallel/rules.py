@@ -15,7 +15,7 @@ TRAIN = {  # None = replicated; an unknown name is a KeyError
     "tokens": ("data", "fsdp", "context"),  # scored tokens, rows and columns in one list
     "act_embed": None,
     "vocab": "tensor",
-    "embed": "fsdp",
+    "embed": ("fsdp", "context"),  # of weights: who shares a row also shares them
     "layers": None,
     "heads": "tensor",
     "kv_heads": "tensor",

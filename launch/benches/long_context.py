@@ -5,7 +5,7 @@
 A model of tiny width takes the gradient of one row of 1K to 64K tokens on one device: memory beside
 the arguments, as the compiled program states it, and seconds. The peer is the same program with all
 scores of a layer kept, compiled and not run. Then Qwen3-8B on paper: an update on 64 devices, eight
-rows of 128K tokens, weights over 8 devices and each row's columns over 8.
+rows of 128K tokens, weights over all of them and each row's columns over 8.
 """
 
 import functools

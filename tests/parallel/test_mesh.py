@@ -79,9 +79,10 @@ def test_every_parameter_of_the_decoder_is_placed_and_split():
     """A table row that no parameter reaches would leave a tensor replicated on every device."""
     mesh = meshes.make(data=2, fsdp=2, tensor=2)
     placed = rules.shardings(decoder.specs(CONFIG), mesh, rules.TRAIN)
-    assert placed["embed"].spec == PartitionSpec("tensor", "fsdp")
-    assert placed["layers"]["q"].spec == PartitionSpec(None, "fsdp", "tensor", None)
-    assert placed["layers"]["o"].spec == PartitionSpec(None, "tensor", None, "fsdp")
+    width = "fsdp", "context"
+    assert placed["embed"].spec == PartitionSpec("tensor", width)
+    assert placed["layers"]["q"].spec == PartitionSpec(None, width, "tensor", None)
+    assert placed["layers"]["o"].spec == PartitionSpec(None, "tensor", None, width)
     sample = rules.shardings(decoder.specs(CONFIG), mesh, rules.SAMPLE)
     assert sample["layers"]["down"].spec == PartitionSpec(None, "tensor", None)
 
