@@ -54,9 +54,7 @@ def draw(specs, mesh, tables):
 
 def _shown(s, mesh, tables):
     """The numbers of at most two axes, in order: those that are split, then the last ones."""
-    split = lambda axis: any(
-        mesh.shape[name] > 1 for table in tables for name in rules.names(table[axis])
-    )
+    split = lambda axis: any(_split(axis, mesh, table) for table in tables)
     order = sorted(range(len(s.axes)), key=lambda i: (not split(s.axes[i]), -i))
     return sorted(order[:2])
 
@@ -72,7 +70,7 @@ def _draw_one(axes, s, shown, mesh, table):
         )
         text = " ".join(map(str, devices))
         axes.text((x + x_end) / 2, (y + y_end) / 2, text, ha="center", va="center", color="black")
-    labels = ([""] + [_label(s.axes[i], table) for i in shown])[-2:]
+    labels = ([""] + [_label(s.axes[i], mesh, table) for i in shown])[-2:]
     axes.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[], ylabel=labels[0], xlabel=labels[1])
 
 
@@ -80,6 +78,11 @@ def _share(box, s, i):
     return tuple(np.array(box[i]) / s.shape[i])
 
 
-def _label(axis, table):
-    place = rules.names(table[axis])
+def _label(axis, mesh, table):
+    place = _split(axis, mesh, table)
     return f"{axis} → {', '.join(place)}" if place else axis
+
+
+def _split(axis, mesh, table):
+    """The mesh axes that split an axis here."""
+    return [name for name in rules.names(table[axis]) if mesh.shape[name] > 1]

@@ -208,10 +208,11 @@ def config_lines(config, depth=0):
 
 def print_config(config, console=None):
     """Prints the resolved config, coloured in a terminal and plain in a pipe."""
-    console = console or Console()
-    for key, value in config_lines(config):
-        line = Text(f"{key}:", style="cyan").append(f" {value}" if value else "", style="default")
-        console.print(line, soft_wrap=True)
+    line = lambda key, value: Text(f"{key}:", style="cyan").append(
+        f" {value}" if value else "", style="default"
+    )
+    lines = Text("\n").join(line(*pair) for pair in config_lines(config))
+    (console or Console()).print(lines, soft_wrap=True)  # at once: a notebook frames each print
 
 
 def _reopen(path, resume_at):
