@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec
 
 LANES = 128  # a row of splash is a multiple of this
 BLOCKS = (512, 256, LANES)
+WIDEST = 16_384  # of a row: its mask takes W² bytes; wider ones are attended block by block
 
 
 def choose(platform, q, k, *, capability=None, ways=(1, 1, 1)):
@@ -25,7 +26,7 @@ def choose(platform, q, k, *, capability=None, ways=(1, 1, 1)):
     shapes and dtypes. capability, ways: as the functions below return them.
     """
     _, W, _, d = q.shape
-    if ways is None or q.shape[0] % ways[0] or k.shape[2] % ways[1]:
+    if W > WIDEST or ways is None or q.shape[0] % ways[0] or k.shape[2] % ways[1]:
         return "xla"
     if platform == "tpu" and q.dtype in (jnp.bfloat16, jnp.float32):
         return "splash" if W % LANES == 0 and d % 64 == 0 and d <= 256 else "xla"
