@@ -63,6 +63,7 @@ def test_packed_rows_give_the_gradient_of_single_ones():
     tiny.assert_close(grads, wanted, 1e-4)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(files):
     """Parameters bit for bit, and every record, clock apart: data order, counters, evaluations."""
     held_out = {"data.eval_path": str(files / "data.jsonl"), "eval.every": 2}
