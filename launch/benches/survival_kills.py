@@ -66,7 +66,7 @@ def kill_and_resume(run, moment, pace, whole):
     """Starts a run, kills it at the moment, resumes it, and compares it with the whole one."""
     process = run.start()
     in_time = runs.await_(lambda: _has_come(run, moment), process)
-    time.sleep(moment.delay * vars(pace)[moment.kind])
+    _linger(run, moment, moment.delay * vars(pace)[moment.kind])
     in_time = in_time and process.poll() is None
     runs.kill(process)
     torn = run.saving()
@@ -89,6 +89,13 @@ def _has_come(run, moment):
         return len(run.rows()) >= moment.update
     under_way = run.saving() and len(run.rows()) >= moment.update
     return under_way or moment.update in run.saved()
+
+
+def _linger(run, moment, seconds):
+    """Waits, but not beyond the next record: a machine's speed may have changed since the pace."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and len(run.rows()) <= moment.update:
+        time.sleep(0.002)
 
 
 def _alive_after(run, seconds):
