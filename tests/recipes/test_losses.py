@@ -50,11 +50,9 @@ def make(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def arrows(make, tmp_path_factory):
-    """An open run, and updates that are compiled fast rather than well."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """An open run."""
     with rl_run.Run(*make({}), tmp_path_factory.mktemp("run")) as r:
         yield r
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda x: "-".join(map(str, x.values())))
