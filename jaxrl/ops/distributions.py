@@ -6,6 +6,7 @@ vocabulary must not matter).
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,14 @@ class Law:
             raise ValueError(f"top_k={self.top_k}: give a whole number ≥ 0 (0 = keep all tokens)")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p={self.top_p}: give a number in (0, 1] (1 = keep all tokens)")
+
+
+class Laws(NamedTuple):
+    """A law a row: [B] each, with the meanings of `Law`."""
+
+    temperature: jax.Array  # f32
+    top_k: jax.Array  # int32
+    top_p: jax.Array  # f32
 
 
 def law_logp(logits_BV, law):
@@ -73,11 +82,42 @@ def draw(logits_BV, u_B, law):
         floor_B1 = _threshold(x_BV, peak_BN, law)
         weigh = lambda x: jnp.where(x >= floor_B1, jnp.exp(x - top_B1), 0.0)
         mass_BN = _by_block(jnp.sum, weigh(x_BV))
+    token_B, x_B = _draw(x_BV, weigh, mass_BN, u_B)
+    x_B = x_B - top_B1[:, 0]
+    return token_B, x_B - jnp.log(mass_BN.sum(axis=1)), x_B - log_full_B
+
+
+def draw_each(logits_BV, u_B, laws):
+    """`draw` with a law of its own for each row; same arguments and results otherwise.
+
+    Cuts are looked for only while some row asks for one.
+    """
+    greedy_B = laws.temperature == 0
+    x_BV = logits_BV.astype(jnp.float32) / jnp.where(greedy_B, 1, laws.temperature)[:, None]
+    peak_BN = _by_block(jnp.max, x_BV)
+    top_B1 = peak_BN.max(axis=1, keepdims=True)
+    log_full_B = jnp.log(_by_block(jnp.sum, jnp.exp(x_BV - top_B1)).sum(axis=1))
+    cut_B = ~greedy_B & ((laws.top_k > 0) | (laws.top_p < 1))
+    none_B1 = jnp.full_like(top_B1, -jnp.inf)
+    cuts = lambda: jnp.where(cut_B[:, None], _threshold_each(x_BV, peak_BN, laws), none_B1)
+    floor_B1 = jnp.where(
+        greedy_B[:, None], top_B1, jax.lax.cond(cut_B.any(), cuts, lambda: none_B1)
+    )
+    weigh = lambda x: jnp.where(x >= floor_B1, jnp.exp(x - top_B1), 0.0)
+    mass_BN = _by_block(jnp.sum, weigh(x_BV))
+    # Greedy: the first of the largest, whatever u is.
+    token_B, x_B = _draw(x_BV, weigh, mass_BN, jnp.where(greedy_B, 0, u_B))
+    x_B = x_B - top_B1[:, 0]
+    logp_B = jnp.where(greedy_B, 0, x_B - jnp.log(mass_BN.sum(axis=1)))
+    return token_B, logp_B, x_B - log_full_B
+
+
+def _draw(x_BV, weigh, mass_BN, u_B):
+    """A token a row and its x, by the mass of blocks, then of the tokens of one."""
     block_B, rest_B = _invert(mass_BN, u_B * mass_BN.sum(axis=1))
     x_BK = _open(x_BV, block_B[:, None])
     inner_B, _ = _invert(weigh(x_BK), rest_B)
-    x_B = _pick(x_BK, inner_B) - top_B1[:, 0]
-    return block_B * BLOCK + inner_B, x_B - jnp.log(mass_BN.sum(axis=1)), x_B - log_full_B
+    return block_B * BLOCK + inner_B, _pick(x_BK, inner_B)
 
 
 def collision(logits_BV, law):
@@ -93,6 +133,22 @@ def uniforms(key, row_B, step):
     """One uniform in [0, 1) a row, from (key, row id, step) alone.  row_B: int32.  [B] f32."""
     key = jax.random.fold_in(key, step)
     return jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row)))(row_B)
+
+
+def uniforms_each(key, row_B, step_B):
+    """`uniforms` with a step of its own for each row."""
+    one = lambda row, step: jax.random.fold_in(jax.random.fold_in(key, step), row)
+    return jax.vmap(lambda row, step: jax.random.uniform(one(row, step)))(row_B, step_B)
+
+
+def _threshold_each(x_BV, peak_BN, laws):
+    """`_threshold` with a law of its own for each row."""
+    top_B1 = peak_BN.max(axis=1, keepdims=True)
+    k_B = jnp.where(laws.top_k > 0, laws.top_k, x_BV.shape[1])
+    floor_B1 = _cut(x_BV, peak_BN, jnp.ones_like, k_B[:, None].astype(jnp.float32))
+    weigh = lambda x: jnp.where(x >= floor_B1, jnp.exp(x - top_B1), 0.0)
+    need_B1 = laws.top_p[:, None] * weigh(x_BV).sum(axis=1, keepdims=True)
+    return jnp.maximum(floor_B1, _cut(x_BV, peak_BN, weigh, need_B1))
 
 
 def _threshold(x_BV, peak_BN, law):

@@ -55,3 +55,24 @@ def _byte_steps(strings):
                     number[text[n:]] for n in range(len(text) + 1) if text[n:] in number
                 )
     return step
+
+
+class Watch:
+    """The same automaton on the host, of one row: for strings that no compiled table holds."""
+
+    def __init__(self, strings, token_bytes):
+        self._step, self._bytes, self._state = (
+            _byte_steps([s.encode() for s in strings]),
+            token_bytes,
+            0,
+        )
+
+    def feed(self, ids):
+        """The place of the token in which a string ended; None if none did."""
+        stopped = len(self._step) - 1
+        for place, token in enumerate(ids):
+            for byte in self._bytes[token]:
+                self._state = self._step[self._state, byte]
+            if self._state == stopped:
+                return place
+        return None

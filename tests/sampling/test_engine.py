@@ -1,0 +1,181 @@
+"""The engine: no schedule changes what is drawn, and what is said of it is the learner's."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from jaxrl.models import decoder
+from jaxrl.ops import distributions
+from jaxrl.ops.distributions import Law
+from jaxrl.sampling.engine import Engine, EngineConfig, Request
+
+KEY = jax.random.key(3)
+SMALL = EngineConfig(slots=4, pages=64, page=4, steps=3, chunk=8)
+
+
+class NoEnd:
+    """The tiny tokenizer with an end that cannot be drawn by chance."""
+
+    eos_ids = ()
+    token_bytes = staticmethod(tiny.TOKENIZER.token_bytes)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return jax.tree.map(jnp.asarray, tiny.params())
+
+
+def make(params, tokenizer=NoEnd, model=tiny.MODEL, **changes):
+    engine = Engine(model, tokenizer, dataclasses.replace(SMALL, **changes), KEY)
+    engine.load(params)
+    return engine
+
+
+LAW = Law(0.7, top_p=0.9)
+
+
+def requests(count=7, longest=20, law=LAW):
+    rng = np.random.default_rng(1)
+    draw = lambda: tuple(rng.integers(3, 200, rng.integers(1, longest)).tolist())
+    return [Request(draw(), int(rng.integers(1, 12)), law, seed=i) for i in range(count)]
+
+
+def learners(params, job, temperature, model=tiny.MODEL):
+    """Log-probs of what a job drew, from one forward pass over the whole sequence."""
+    ids = jnp.asarray(job.whole)[None]
+    zeros = jnp.zeros_like(ids)
+    hidden = decoder.forward(params, ids, jnp.arange(ids.shape[1])[None], zeros, zeros + 1, model)
+    logp = jax.nn.log_softmax(hidden[0] @ decoder.head(params).T / temperature)
+    first = len(job.request.tokens)
+    return np.array([logp[i - 1, job.whole[i]] for i in range(first, len(job.whole))])
+
+
+@pytest.fixture(scope="module")
+def drawn(params):
+    return make(params).run(requests())
+
+
+def test_requests_of_any_length_end_as_they_were_asked_to(drawn):
+    assert [len(job.tokens) for job in drawn] == [job.request.max_new for job in drawn]
+    assert {job.ending for job in drawn} == {"length"}
+
+
+def test_full_log_probs_are_the_learners(drawn, params):
+    for job in drawn:
+        np.testing.assert_allclose(job.full_logp, learners(params, job, 0.7), atol=1e-4)
+    assert np.std([x for job in drawn for x in job.full_logp]) > 0.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"slots": 1}, {"steps": 1}, {"chunk": 3}, {"page": 16, "pages": 16}, {"pages": 9}],
+    ids=["one slot", "a token at a time", "small pieces", "large pages", "hardly any room"],
+)
+def test_no_schedule_changes_what_is_drawn(drawn, params, changes):
+    engine = make(params, **changes)
+    for got, want in zip(engine.run(requests()), drawn, strict=True):
+        assert got.tokens == want.tokens
+        np.testing.assert_allclose(got.logp, want.logp, atol=1e-4)
+        np.testing.assert_allclose(got.full_logp, want.full_logp, atol=1e-4)
+    assert (engine.evicted > 0) == ("pages" in changes and changes["pages"] == 9)
+
+
+def test_a_group_computes_its_prompt_once(params):
+    engine, prompt = make(params), tuple(range(5, 25))
+    jobs = engine.run([Request(prompt, 4, seed=i) for i in range(6)])
+    assert [job.prefilled for job in jobs] == [19] + [3] * 5  # 16 of 19 lie in whole pages
+    assert len({tuple(job.tokens) for job in jobs}) == 6
+
+
+def test_a_turn_computes_what_is_new_and_draws_as_if_all_were(params):
+    engine = make(params)
+    (first,) = engine.run([Request(tuple(range(5, 25)), 9)])
+    turn = Request((*first.whole, 30, 31, 32), 6, Law(0.7), seed=4)
+    (second,) = engine.run([turn])
+    assert second.found == 28 and second.prefilled == 3  # 28 of 31 tokens lie in whole pages
+    assert second.tokens == make(params).run([turn])[0].tokens
+    np.testing.assert_allclose(second.full_logp, learners(params, second, 0.7), atol=1e-4)
+
+
+def test_nothing_is_found_of_other_weights(params):
+    engine, ask = make(params), Request(tuple(range(5, 25)), 3)
+    engine.run([ask])
+    engine.load(jax.tree.map(lambda x: 1.1 * x, params))
+    (job,) = engine.run([ask])
+    assert job.found == 0 and job.prefilled == 19
+
+
+def test_each_request_has_its_own_law(params):
+    """Greedy, cut and free rows side by side: as each alone."""
+    laws = [Law(0.0), Law(0.7, top_k=5), Law(1.3), Law(1.0, top_p=0.5)]
+    asked = [dataclasses.replace(r, law=law) for r, law in zip(requests(4), laws, strict=True)]
+    together = make(params).run(asked)
+    for job, ask in zip(together, asked, strict=True):
+        assert job.tokens == make(params).run([ask])[0].tokens
+    assert together[0].logp == [0.0] * len(together[0].tokens)
+
+
+def test_a_stop_string_and_an_end_token_end_a_request_where_they_stand(params):
+    (free,) = make(params).run([Request((7, 8), 12, Law(1.0), seed=2)])
+    text = [tiny.TOKENIZER.token_bytes()[i] for i in free.tokens]
+    middle = b"".join(text[4:6]).decode("latin-1")
+    ask = Request((7, 8), 12, Law(1.0), stop=(middle,), seed=2)
+    if middle.isascii():
+        (job,) = make(params).run([ask])
+        assert job.ending == "stop" and job.tokens == free.tokens[: len(job.tokens)]
+        assert len(job.tokens) <= 6
+
+    class Ends(NoEnd):
+        eos_ids = (free.tokens[3],)
+
+    (job,) = make(params, Ends).run([Request((7, 8), 12, Law(1.0), seed=2)])
+    first = free.tokens.index(free.tokens[3])
+    assert job.ending == "stop" and job.tokens == free.tokens[: first + 1]
+
+
+def test_a_cancelled_request_gives_its_pages_back(params):
+    engine = make(params)
+    room = engine.pages.room
+    job, other = (engine.submit(request) for request in requests(2))
+    engine.step()
+    engine.cancel(job)
+    while engine.busy:
+        engine.step()
+    assert job.ending == "cancelled" and other.ending == "length"
+    assert engine.pages.room == room
+
+
+@pytest.mark.parametrize(
+    "ask, words",
+    [
+        (Request((), 3), "0 tokens"),
+        (Request((5,), 0), "max_new=0"),
+        (Request((5,) * 30, 20), "engine.pages=8 of 4 hold 32"),
+        (Request((5,) * 60, 20), "ask for 80 positions"),
+    ],
+)
+def test_what_could_never_be_served_is_refused(params, ask, words):
+    with pytest.raises(ValueError, match=words):
+        make(params, pages=8).submit(ask)
+
+
+def test_weights_do_not_change_under_a_request(params):
+    engine = make(params)
+    engine.submit(requests(1)[0])
+    engine.step()
+    with pytest.raises(RuntimeError, match="under way"):
+        engine.load(params)
+
+
+def test_laws_of_rows_are_those_of_the_batch():
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(5, 301)), jnp.float32)
+    u = jnp.linspace(0.05, 0.9, 5)
+    for law in (Law(), Law(0.0), Law(0.7, top_k=5), Law(0.7, top_k=20, top_p=0.8)):
+        rows = distributions.Laws(*(jnp.full(5, x) for x in dataclasses.astuple(law)))
+        got = distributions.draw_each(logits, u, rows)
+        for x, y in zip(got, distributions.draw(logits, u, law), strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-6)
