@@ -172,7 +172,7 @@ class Engine:
     def _fill(self, job):
         before = job.whole[:-1]
         count = min(self._c.chunk, len(before) - job.written)
-        Q = min(_rung(count), self._c.chunk)
+        Q = min(_rung(count, 16), self._c.chunk)
         tokens_Q = np.zeros(Q, np.int32)
         tokens_Q[:count] = before[job.written : job.written + count]
         table_M = self._tables([job], len(job.table))[0]
@@ -257,7 +257,7 @@ class Engine:
 
     def _tables(self, jobs, longest, rows=1):
         """[rows, M] int32, M a rung that holds the longest; where there is no page, c.pages."""
-        tables = np.full((rows, _rung(longest)), self._c.pages, np.int32)
+        tables = np.full((rows, _rung(longest, 8)), self._c.pages, np.int32)
         for s, job in enumerate(jobs):
             tables[s, : len(job.table)] = job.table
         return tables
@@ -278,6 +278,6 @@ def _parts(drawn):
     return drawn.tokens, drawn.logp, drawn.full_logp
 
 
-def _rung(n):
+def _rung(n, least=1):
     """The least power of two that is at least n: so many programs are compiled, and no more."""
-    return 1 << max(n - 1, 0).bit_length()
+    return max(least, 1 << max(n - 1, 0).bit_length())
