@@ -18,12 +18,14 @@ CORE = [
     "grain>=0.2.13",
     "jax>=0.10",
     "jinja2>=3.1",
+    "jsonschema>=4.25",
     "markupsafe>=3",
     "ml-collections>=1.1",
     "ml-dtypes>=0.5",
     "numpy>=2.1",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.2",
+    "referencing>=0.36",
     "rich>=14",
     "safetensors>=0.6",
     "sentencepiece>=0.2.1",
@@ -32,6 +34,7 @@ CORE = [
     "transformers>=5",
 ]
 TASKS = ["math-verify>=0.8", "reasoning-gym>=0.1.25"]  # environments over kept task libraries
+CHAT = ["httpx2>=2.12", "mcp>=2", "openai>=3"]  # models behind an endpoint, tools of MCP servers
 REPORT = ["matplotlib>=3.10"]  # the curves of report.html
 TEST = [
     "hypothesis>=6.130",
@@ -66,9 +69,10 @@ setup(
         "tpu": ["jax[tpu]>=0.10"],
         "gpu": ["jax[cuda13]>=0.10"],
         "tasks": TASKS,
+        "chat": CHAT,
         "report": REPORT,
-        "test": TASKS + REPORT + TEST,
+        "test": TASKS + CHAT + REPORT + TEST,
         "bench": BENCH,
-        "dev": TASKS + REPORT + TEST + BENCH,
+        "dev": TASKS + CHAT + REPORT + TEST + BENCH,
     },
 )
