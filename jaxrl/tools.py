@@ -1,14 +1,14 @@
 """Typed Python functions as tools: the schema a model reads, and the check of what it sends back.
 
-    def around_search(world, place: str, radius_km: float = 1.0, kind: Literal["food", "art"] = "art"):
+    def around(world, place: str, radius_km: float = 1.0, top: int | None = None):
         '''Points of interest around a place, the nearest first.
 
         place: a name as poi_search gives it.
         radius_km: at most 50.
         '''
 
-    t = tool(around_search)                                  # what a template or an endpoint shows
-    around_search(world, **checked(t, {"place": "Louvre", "radius_km": 2}))       # 2 became 2.0
+    t = tool(around)                           # what a template or an endpoint shows
+    around(world, **checked(t, {"place": "Louvre", "radius_km": 2}))       # 2 became 2.0
 
 A first parameter called `world` or `state` is the caller's to give, and the model never sees it.
 """
@@ -16,7 +16,6 @@ A first parameter called `world` or `state` is the caller's to give, and the mod
 import difflib
 import inspect
 import itertools
-import math
 import re
 import reprlib
 import types
@@ -86,7 +85,7 @@ def checked(tool, arguments):
 
 
 def unfit(value):
-    """Why no tool takes this parsed JSON value, in words; "" if one may. It walks without recursion."""
+    """Why no tool takes this parsed JSON value, in words; "" if one may. No recursion."""
     size, level = 0, [value]
     for _ in range(DEEPEST + 1):
         inner = []

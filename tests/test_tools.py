@@ -138,7 +138,7 @@ def starred(*x: int):
     """One."""
 
 
-def wrong_default(x: int = None):
+def wrong_default(x: int = "one"):
     """One."""
 
 
@@ -154,7 +154,7 @@ def int_keys(x: dict[int, str]):
         (odd_type, r"parameter 'x' of odd_type has the type set\[int\].*use str"),
         (two_types, r"has the type int \| str"),
         (starred, "has no name to call it by"),
-        (wrong_default, r"default None, which is not an integer"),
+        (wrong_default, r"default 'one', which is not an integer"),
         (int_keys, r"has the type dict\[int, str\]"),
     ],
 )
