@@ -95,7 +95,7 @@ def _read(text, at):
 
 def _trouble(error, start):
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at character {error.pos - start}"
+        return f"{error.msg.removesuffix(' at')} at character {error.pos - start}"
     return "it is nested too deep" if isinstance(error, RecursionError) else "a number is too long"
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import tiny_tokenizers
 
-from jaxrl.chat import templates
-from jaxrl.messages import Message
+from jaxrl.chat import templates, tool_calls
+from jaxrl.messages import Message, Tool, ToolCall
 
 TURN = "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
 CHATML = (
@@ -164,6 +164,81 @@ def test_text_equals_transformers(template):
         assert templates.render_text(t, conversation, prompt) == expected[0]
 
 
+HERMES = (  # as Qwen2.5 and Qwen3 write tools, calls and results
+    "{% if tools %}{{ '<|im_start|>system\nTools:' }}"
+    "{% for tool in tools %}{{ '\n' }}{{ tool | tojson }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endif %}"
+    "{% for m in messages %}{% if m.role == 'tool' %}"
+    "{% if loop.previtem.role != 'tool' %}{{ '<|im_start|>user' }}{% endif %}"
+    "{{ '\n<tool_response>\n' + m.content + '\n</tool_response>' }}"
+    "{% if loop.last or loop.nextitem.role != 'tool' %}{{ '<|im_end|>\n' }}{% endif %}"
+    "{% else %}{{ '<|im_start|>' + m.role + '\n' + m.content }}"
+    "{% for call in m.tool_calls %}{% set f = call.function %}"
+    '{{ \'\n<tool_call>\n{"name": "\' + f.name + \'", "arguments": \' }}'
+    "{{ (f.arguments | tojson) + '}\n</tool_call>' }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+PARAMETERS = {"type": "object", "properties": {"near": {"type": "string"}}}
+TOOLS = (Tool("search", "Finds é.", PARAMETERS), Tool("now", "Tells the time.", {}))
+CALL = ToolCall("search", {"near": "é<b>"})
+RESULTS = [Message("tool", "one"), Message("tool", "two")]
+TALK = [*ASK, Message("assistant", "Hm.", (CALL, ToolCall("now", {}))), *RESULTS]
+
+
+def transformers_text(t, template, messages, tools):
+    """What apply_chat_template writes, of the dicts it takes."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    dicts = [{"role": m.role, "content": m.content} for m in messages]
+    for row, m in zip(dicts, messages, strict=True):
+        if m.calls:
+            calls = [{"name": c.name, "arguments": c.arguments} for c in m.calls]
+            row["tool_calls"] = [{"type": "function", "function": c} for c in calls]
+    functions = [{"type": "function", "function": x._asdict()} for x in tools]
+    text, _ = render_jinja_template(
+        [dicts],
+        tools=functions,
+        chat_template=template,
+        add_generation_prompt=True,
+        eos_token=t.text(t.eos_ids[0]),
+    )
+    return text[0]
+
+
+def test_tools_and_calls_equal_transformers():
+    """A template that knows the Hermes form gets them as transformers hands them over."""
+    t = tokenizer(HERMES)
+    text = templates.render_text(t, TALK, tools=TOOLS)
+    assert text == transformers_text(t, HERMES, TALK, TOOLS)
+    assert tool_calls.parse(text)[1] == TALK[1].calls and "Finds é." in text
+
+
+@pytest.mark.parametrize("family, template", [*KEEPING, ("chatml", HERMES)])
+def test_a_conversation_with_tools_grows_by_appending(family, template):
+    """Call, results and next header: first render + sampled + delta = one render of everything,
+    whether the template knows tools or we write them out."""
+    t = tokenizer(template, family)
+    first = templates.render(t, ASK, tools=TOOLS)
+    assert "Finds é." in t.decode(first)
+    sampled = [*t.encode("Hm.\n" + tool_calls.write(TALK[1].calls)), t.eos_ids[0]]
+    grown = first + sampled + templates.delta(t, RESULTS, sampled[-1], tools=TOOLS)
+    assert grown == templates.render(t, TALK, tools=TOOLS)
+    assert "<tool_response>\ntwo\n</tool_response>" in t.decode(grown)
+
+
+def test_a_template_with_another_form_of_calls_is_not_used_for_them():
+    """Llama's own form would be read by nobody here; and a template may refuse the role tool."""
+    other = "{% for x in tools or [] %}{{ x.function.description }}{% endfor %}" + CHATML
+    refusing = CHATML + "{{ raise_exception('no') if messages[-1].role == 'tool' }}"
+    for template in (other, refusing):
+        text = templates.render_text(tokenizer(template), TALK, tools=TOOLS)
+        assert text == templates.render_text(tokenizer(CHATML), TALK, tools=TOOLS)
+        assert tool_calls.parse(text)[1][-2:] == TALK[1].calls
+    with pytest.raises(ValueError, match="tools need a chat template"):
+        templates.render(tokenizer(None), [Message("prompt", "x")], tools=TOOLS)
+
+
 PUBLISHED = {"qwen2_5": True, "qwen3": False, "qwen3_instruct_2507": True, "llama3": True}
 PUBLISHED |= {"llama3_1": True, "llama3_2": True}
 
@@ -183,3 +258,19 @@ def test_published_templates(name):
     plain = [*t.encode("It is 4."), t.eos_ids[0]]
     grown = templates.render(t, ASK) + plain + templates.delta(t, ASK, plain[-1])
     assert grown == templates.render(t, [*ASK, Message("assistant", "It is 4."), *ASK])
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", ["qwen2_5", "qwen3", "qwen3_instruct_2507", "qwen3_vl"])
+def test_published_templates_write_tools(name):
+    """Qwen's real templates: natively, as transformers does, and read back by our parser."""
+    trl = pytest.importorskip("trl")
+    template = (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text()
+    t = tokenizer(template)
+    text = templates.render_text(t, TALK, tools=TOOLS)
+    assert text == transformers_text(t, template, TALK, TOOLS)
+    assert tool_calls.parse(text)[1][-2:] == TALK[1].calls  # the first is the system text's form
+    first = templates.render(t, ASK, tools=TOOLS)
+    sampled = [*t.encode("Hm.\n" + tool_calls.write(TALK[1].calls)), t.eos_ids[0]]
+    grown = first + sampled + templates.delta(t, RESULTS, sampled[-1], tools=TOOLS)
+    assert t.decode(grown) == t.decode(templates.render(t, TALK, tools=TOOLS))
