@@ -7,6 +7,7 @@ engine, an endpoint over HTTP, or a recorded replay.
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from jaxrl.chat.tool_calls import Malformed
 from jaxrl.messages import Message, ToolCall
 
 FAILURES = ("error", "timeout", "refused", "limit")  # limit: of rate, or of cost
@@ -21,6 +22,7 @@ class Reply(NamedTuple):
     detail: str = ""  # of a failure, for a person to read
     prompt_tokens: int = 0
     new_tokens: int = 0
+    malformed: tuple[Malformed, ...] = ()  # calls it tried to make: see tool_calls.observation
 
 
 class ChatModel(Protocol):
