@@ -34,7 +34,7 @@ CORE = [
     "transformers>=5",
 ]
 TASKS = ["math-verify>=0.8", "reasoning-gym>=0.1.25"]  # environments over kept task libraries
-CHAT = ["mcp>=2", "openai>=2"]  # models behind an endpoint, tools of MCP servers
+CHAT = ["httpx2>=2.12", "mcp>=2", "openai>=3"]  # models behind an endpoint, tools of MCP servers
 REPORT = ["matplotlib>=3.10"]  # the curves of report.html
 TEST = [
     "hypothesis>=6.130",

@@ -1,12 +1,14 @@
 """The client against a real server that behaves, and that misbehaves: nothing is raised or lost."""
 
 import asyncio
+import collections
 import email.utils
 import json
 import logging
 import threading
 import time
 
+import httpx2
 import pytest
 from tiny_endpoint import cut, drip, hang, ok, said, serve, status
 
@@ -16,11 +18,13 @@ from jaxrl.messages import Message, Tool, ToolCall
 
 ASK = [Message("user", "What is 2 + 2?")]
 SECRET = "sk-very-secret"
+CERTIFICATES = httpx2.create_ssl_context()  # 40 ms a time
 
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch):
     monkeypatch.setenv("TINY_KEY", SECRET)
+    monkeypatch.setattr("jaxrl.chat.http.httpx2.create_ssl_context", lambda: CERTIFICATES)
 
 
 def endpoint(server, **more):
@@ -96,16 +100,30 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("name", PASSING)
-def test_what_passes_is_tried_again(name):
-    """One bad answer costs a retry; as many as there are tries, a Reply that says why."""
-    bad, failure = PASSING[name]
-    (reply,), model, _ = ask(in_turn(bad, ok(said("It is 4."))))
-    assert reply.text == "It is 4." and reply.failure == ""
-    assert model.counts["requests"] == 2 and model.counts["retries"] == 1
-    (reply,), model, _ = ask(in_turn(bad))
-    assert reply.failure == failure and reply.detail and reply.text == ""
-    assert model.counts["requests"] == 3 and model.counts[failure] == 1
+def test_what_passes_is_tried_again():
+    """One bad answer costs a retry, and spoils no other conversation of the call."""
+    seen = collections.Counter()
+
+    def once(body, _):
+        name = body["messages"][0]["content"]
+        seen[name] += 1
+        return PASSING[name][0] if seen[name] == 1 else ok(said(f"after {name}"))
+
+    replies, model, _ = ask(once, [[Message("user", name)] for name in PASSING])
+    assert [r.text for r in replies] == [f"after {name}" for name in PASSING]
+    assert model.counts["requests"] == 2 * len(PASSING) and model.counts["retries"] == len(PASSING)
+
+
+def test_what_does_not_pass_ends_in_a_reply_that_says_why():
+    """After as many requests as there are tries; each failure is counted."""
+    act = lambda body, _: PASSING[body["messages"][0]["content"]][0]
+    replies, model, _ = ask(act, [[Message("user", name)] for name in PASSING])
+    assert {n: r.failure for n, r in zip(PASSING, replies, strict=True)} == {
+        n: failure for n, (_, failure) in PASSING.items()
+    }
+    assert all(r.detail and r.text == "" for r in replies)
+    assert model.counts["requests"] == 3 * len(PASSING)
+    assert model.counts["limit"] == 1 and model.counts["error"] == len(PASSING) - 1
 
 
 @pytest.mark.parametrize("slow", [hang, drip])
