@@ -3,7 +3,7 @@
 #
 #   bash launch/test.sh                  format, lint, and every test needing no torch and no browser
 #   bash launch/test.sh --peers          the tests against torch, the peer libraries and Chromium
-#   bash launch/test.sh --slow           whole runs in two processes, ahead of the learner, with experts
+#   bash launch/test.sh --slow           whole runs in two processes, ahead of the learner, with experts; the whole fuzz
 #   bash launch/test.sh --faults         real runs killed, starved and broken: minutes
 #   bash launch/test.sh tests/ops -x     further arguments go to pytest
 set -euo pipefail

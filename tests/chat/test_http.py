@@ -131,7 +131,7 @@ def test_a_server_that_never_ends_is_left(slow):
     """A byte now and then keeps a read alive for ever: the limit is for the whole answer."""
     good = ok(said("It is 4."))
     (reply,), model, _ = ask(in_turn(slow, good), seconds=0.3)
-    assert reply.text == "It is 4." and model.counts["retries"] == 1
+    assert reply.text == "It is 4." and model.counts["retries"] >= 1
     (reply,), model, _ = ask(in_turn(slow), seconds=0.2, tries=2)
     assert reply.failure == "timeout" and "seconds = 0.2" in reply.detail
 
@@ -139,7 +139,7 @@ def test_a_server_that_never_ends_is_left(slow):
 def test_one_that_hangs_does_not_take_the_others_along():
     """Each conversation of a call ends in its own Reply."""
     act = lambda body, _: hang if body["messages"][0]["content"] == "x" else ok(said("fine"))
-    replies, _, _ = ask(act, [ASK, [Message("user", "x")], ASK], seconds=0.3, tries=1)
+    replies, _, _ = ask(act, [ASK, [Message("user", "x")], ASK], seconds=1.0, tries=1)
     assert [r.failure for r in replies] == ["", "timeout", ""]
     assert [r.text for r in replies] == ["fine", "", "fine"]
 
