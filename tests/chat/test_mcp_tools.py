@@ -15,15 +15,14 @@ from jaxrl.messages import Tool, ToolCall
 SERVER = Path(__file__).with_name("tiny_mcp_server.py")
 
 
-def started(*arguments):
-    return mcp.StdioServerParameters(command=sys.executable, args=[str(SERVER), *arguments])
+STARTED = mcp.StdioServerParameters(command=sys.executable, args=[str(SERVER)])
 
 
 def talk(*calls, **how):
     """(the server, the messages that answered) of calls made one after another."""
 
     async def go():
-        async with connected(started(), **how) as server:
+        async with connected(STARTED, **how) as server:
             return server, [await server.call(call) for call in calls]
 
     return asyncio.run(go())
@@ -59,41 +58,36 @@ def test_tools_are_listed_and_called(monkeypatch):
     assert server.counts == {"calls": 8, "refused": 3, "failed": 1}
 
 
-def test_a_tool_that_hangs_and_a_server_that_dies():
-    """Both are told in words; nothing is raised, and nothing waits for ever."""
-    server, told = talk(
-        ToolCall("sleep", {}), ToolCall("die", {}), ToolCall("add", {"a": 1}), seconds=1.0
-    )
-    assert told[0].content == "sleep failed: no result after 1.0 s"
-    assert told[1].content.startswith("die failed: ")
-    assert told[2].content.startswith("add failed: ")
-    assert server.counts["timeouts"] >= 1 and server.counts["failed"] >= 1
-
-
-def test_a_server_that_does_not_start_is_an_error():
-    """Before a run begins, not at its first call."""
+def test_what_goes_wrong_is_told_or_passed_on():
+    """A tool that hangs and a server that dies are told in words; an error of the caller's own
+    stays as it is, though the client's task groups wrap what passes through them."""
+    told = []
 
     async def go():
-        async with connected(started("broken")):
-            pass
-
-    with pytest.raises(
-        RuntimeError, match=r"MCP server .*tiny_mcp_server.py' did not start: Connection closed"
-    ):
-        asyncio.run(go())
-    with pytest.raises(RuntimeError, match=r"'no-such-program' did not start: .*No such file"):
-        asyncio.run(connected(mcp.StdioServerParameters(command="no-such-program")).__aenter__())
-
-
-def test_an_error_of_the_caller_stays_as_it_is():
-    """The client's task groups wrap what passes through them, and `except KeyError` misses it."""
-
-    async def go():
-        async with connected(started()):
+        async with connected(STARTED, seconds=1.0) as server:
+            for name in ("sleep", "die", "picture"):
+                told.append((await server.call(ToolCall(name, {}))).content)
+            assert server.counts["timeouts"] >= 1 and server.counts["failed"] >= 1
             raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
         asyncio.run(go())
+    assert told[0] == "sleep failed: no result after 1.0 s"
+    assert told[1].startswith("die failed: ") and told[2].startswith("picture failed: ")
+
+
+@pytest.mark.parametrize(
+    "command, arguments, words",
+    [
+        (sys.executable, ["-c", "1"], "-c' did not start: Connection closed"),
+        ("no-such-program", [], "'no-such-program' did not start: .*No such file"),
+    ],
+)
+def test_a_server_that_does_not_start_is_an_error(command, arguments, words):
+    """Before a run begins, not at its first call."""
+    broken = connected(mcp.StdioServerParameters(command=command, args=arguments))
+    with pytest.raises(RuntimeError, match=words):
+        asyncio.run(broken.__aenter__())
 
 
 class Paged:

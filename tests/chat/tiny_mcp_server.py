@@ -1,7 +1,6 @@
 """A real MCP server over stdio, some of whose tools misbehave."""
 
 import os
-import sys
 import time
 
 from mcp.server import MCPServer
@@ -54,6 +53,4 @@ def die() -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["broken"]:
-        sys.exit("this server does not start")
     server.run("stdio")
