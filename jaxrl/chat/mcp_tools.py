@@ -27,11 +27,11 @@ PAGES = 100  # of that list
 class Server:
     """A connected MCP server. counts: calls, refused (by us), failed (there), timeouts."""
 
-    def __init__(self, client, tools, seconds, longest):
-        self.tools = tools
+    def __init__(self, client, listed, seconds, longest):
+        self.tools = listed
         self.counts = collections.Counter()
         self._client, self._seconds, self._longest = client, seconds, longest
-        self._named = {t.name: t for t in tools}
+        self._named = {t.name: t for t in listed}
 
     async def call(self, call):
         """The tool's result, or what went wrong, as the Message that answers the call."""
