@@ -42,16 +42,18 @@ class Recording:
         self.path, self.about, self.model = str(path), about, model
         self.asked, self.counts = collections.Counter(), collections.Counter()
         digest(about, [], 0)  # what has no JSON is refused here
-        self._file = None if model is None else _opened(self.path)
         if model is None and not os.path.isfile(self.path):
             raise FileNotFoundError(
                 f"path = {self.path!r} is no file: record one first, by giving the model"
             )
+        self._file = None if model is None else _locked(self.path)
         try:
-            self._replies = read(self.path)
+            self._replies, whole = read(self.path)
         except ValueError:
             self.close()
             raise
+        if self._file is not None:
+            os.ftruncate(self._file, whole)
 
     async def __call__(self, conversations):
         """One Reply a conversation, in their order. Without a model, a miss is a failed Reply."""
@@ -97,22 +99,23 @@ class Recording:
 
 
 def read(path):
-    """hash -> Reply of a file. The last of equals counts; a last line cut by a kill does not."""
+    """A file -> (hash -> Reply, bytes of its whole lines). The last of equals counts."""
+    replies, whole = {}, 0
     with open(path, "rb") as file:
-        *lines, rest = file.read().split(b"\n")
-    if rest:
-        log.warning("%s ends in half a line, left by a kill: it is not used", path)
-    replies = {}
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            replies[row["hash"]] = _reply(**row["reply"])
-        except (ValueError, KeyError, TypeError) as e:
-            raise ValueError(
-                f"line {number} of {path} is no recorded reply ({e!r:.100}): remove it, or give "
-                "the path of a recording"
-            ) from None
-    return replies
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                log.warning("%s ends in half a line, left by a kill: it is not used", path)
+                break
+            try:
+                row = json.loads(line)
+                replies[row["hash"]] = _reply(**row["reply"])
+            except (ValueError, KeyError, TypeError) as e:
+                raise ValueError(
+                    f"line {number} of {path} is no recorded reply ({e!r:.100}): remove it, or "
+                    "give the path of a recording"
+                ) from None
+            whole += len(line)
+    return replies, whole
 
 
 def _reply(calls, malformed, **rest):
@@ -123,8 +126,8 @@ def _reply(calls, malformed, **rest):
     )
 
 
-def _opened(path):
-    """The file to append to, locked while it is open, without a half line at its end."""
+def _locked(path):
+    """The file to append to, which no other process gets while it is open."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,6 +136,4 @@ def _opened(path):
         raise RuntimeError(
             f"path = {path!r} is being recorded by another process: give each its own file"
         ) from None
-    with open(path, "rb") as whole:
-        os.ftruncate(file, whole.read().rfind(b"\n") + 1)
     return file

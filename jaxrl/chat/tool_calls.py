@@ -60,7 +60,9 @@ def parse(text):
         calls.append(call)
         at = text.find(OPEN, end)
     if at >= 0:
-        calls.append(_malformed(f"more than {MOST} calls in one reply: make fewer", text[at:]))
+        calls.append(
+            _malformed(f"more than {MOST} calls in one reply: make fewer", text[at : at + 200])
+        )
     return before, tuple(calls)
 
 
@@ -89,7 +91,8 @@ def _read(text, at):
         return _malformed(f"its JSON cannot be read: {_trouble(e, at)}", text[at:end]), end
     after = FENCE.match(text, end).end()
     if after < len(text) and not text.startswith((CLOSE, OPEN), after):
-        return _malformed("text follows its JSON object: close the call there", text[at:]), end
+        reason = "text follows its JSON object: close the call there"
+        return _malformed(reason, text[at : at + 200]), end
     return _call(value), after
 
 

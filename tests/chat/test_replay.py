@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_endpoint import ok, said, serve
 
-from jaxrl.chat import replay
+from jaxrl import tools
+from jaxrl.chat import replay, tool_calls
 from jaxrl.chat.base import Reply
+from jaxrl.chat.http import Endpoint, HttpConfig
 from jaxrl.chat.replay import Recording
 from jaxrl.chat.tool_calls import Malformed
 from jaxrl.messages import Message, ToolCall
@@ -118,6 +121,52 @@ def test_a_resumed_run_goes_on_counting(tmp_path):
     assert ask(resumed, TALKS[:1])[0][0].text == "second"
 
 
+def search(world, query: str, top: int = 1):
+    """Finds lines of the world."""
+    return "; ".join([line for line in world if query in line][:top])
+
+
+async def converse(model):
+    """A whole conversation with tools: the calls it made, and the last words."""
+    world, tool = ("tea is green", "tea is hot"), tools.tool(search)
+    talk, made = [Message("user", "What is tea?")], []
+    for _ in range(5):
+        (reply,) = await model([talk])
+        if not reply.calls and not reply.malformed:
+            break
+        talk.append(Message("assistant", reply.text, reply.calls))
+        talk += map(tool_calls.observation, reply.malformed)
+        for call in reply.calls:
+            made.append(call)
+            try:
+                text = search(world, **tools.checked(tool, call.arguments))
+            except tools.ToolError as e:
+                text = str(e)
+            talk.append(Message("tool", text, call_id=call.id))
+    return made, talk, reply
+
+
+def test_a_conversation_with_tools_is_repeated_offline(tmp_path, monkeypatch):
+    """Endpoint, tools and recording together: a broken call, a wrong one, a good one, an answer;
+    then the same again after the server is gone."""
+    monkeypatch.setenv("TINY_KEY", "k")
+    call = lambda text: {"id": "c", "function": {"name": "search", "arguments": text}}
+    turns = ['{"query": ', '{"query": 5}', '{"query": "tea", "top": 2.0}']
+    answers = [said("", tool_calls=[call(t)]) for t in turns] + [said("Green and hot.")]
+    about = (tools.tool(search),)
+    with serve(lambda _, number: ok(answers[number])) as server:
+        model = Endpoint(HttpConfig(server.url, "m", tools=about, key="TINY_KEY", tries=1))
+        recorded = asyncio.run(converse(Recording(tmp_path / "r.jsonl", model.about, model)))
+        rows = server.requests[-1][2]["messages"]
+    assert recorded[0][-1].arguments == {"query": "tea", "top": 2.0}
+    assert [r["role"] for r in rows] == ["user", *["assistant", "user"], *["assistant", "tool"] * 2]
+    assert "could not be read" in rows[2]["content"] and "give a string" in rows[4]["content"]
+    assert rows[6]["content"] == "tea is green; tea is hot"
+    assert recorded[2].text == "Green and hot."
+    replayed = asyncio.run(converse(Recording(tmp_path / "r.jsonl", model.about)))
+    assert replayed == recorded and model.counts["requests"] == 4
+
+
 KILLED = """
 import asyncio, sys
 from jaxrl.chat.base import Reply
@@ -164,7 +213,7 @@ def test_a_last_line_cut_short_is_dropped(tmp_path, cut, caplog):
     assert "half a line" in caplog.text
     model = Counting()
     ask(Recording(path, ABOUT, model), TALKS)
-    assert model.batches == [1] and len(replay.read(path)) == 4
+    assert model.batches == [1] and len(replay.read(path)[0]) == 4
 
 
 def test_bad_files_and_settings_are_refused(tmp_path):
@@ -196,4 +245,4 @@ def test_a_full_disk_stops_the_run_and_leaves_whole_lines(tmp_path, monkeypatch)
     monkeypatch.setattr("jaxrl.chat.replay.os.write", lambda fd, raw: write(fd, raw[:10]))
     with pytest.raises(OSError, match="free some space"):
         ask(recording, TALKS)
-    assert len(replay.read(path)) == 4 and path.read_bytes().endswith(b"\n")
+    assert len(replay.read(path)[0]) == 4 and path.read_bytes().endswith(b"\n")
