@@ -165,15 +165,13 @@ class Endpoint:
                     extra_body=dict(self.c.law)
                     | ({"tools": self.about["tools"]} if self.c.tools else {}),
                 )
-            return self._read(json.loads(response.http_response.content), messages)
+            return self._read(tool_calls.loads(response.http_response.content.decode()), messages)
         except (TimeoutError, openai.APITimeoutError):
             return _failed("timeout", f"no whole answer within seconds = {self.c.seconds}"), 0.0
         except openai.APIStatusError as e:
             return self._status(e)
         except openai.APIConnectionError as e:
             return _failed("error", f"{e} ({e.__cause__!r:.200})"), 0.0
-        except RecursionError:
-            return _failed("error", "the body is nested too deep"), 0.0
         except ValueError as e:  # of the JSON, or of a text that is no Unicode
             return _failed("error", f"request or body cannot be read: {e!s:.200}"), 0.0
 

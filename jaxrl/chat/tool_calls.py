@@ -22,6 +22,9 @@ OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MOST = 32  # calls in one reply
 FENCE = re.compile(r"\s*(?:```\w*\s*)?")  # before and after the JSON of a call
 DECODER = json.JSONDecoder()
+NESTING = re.compile(
+    r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL
+)  # a string, or a bracket outside of any
 INTRODUCTION = """# Tools
 
 You may call one or more functions to assist with the user query.
@@ -84,8 +87,8 @@ def _read(text, at):
     """The call whose opening tag ends at `at`, and where it ends."""
     at = FENCE.match(text, at).end()
     try:
-        value, end = DECODER.raw_decode(text, at)
-    except (ValueError, RecursionError) as e:
+        value, end = decode(text, at)
+    except ValueError as e:
         ends = [x for x in (text.find(CLOSE, at), text.find(OPEN, at)) if x >= 0]
         end = min(ends, default=len(text))
         return _malformed(f"its JSON cannot be read: {_trouble(e, at)}", text[at:end]), end
@@ -96,10 +99,36 @@ def _read(text, at):
     return _call(value), after
 
 
+def decode(text, at):
+    """The JSON value that starts at `at`, and where it ends; a ValueError if there is none.
+
+    The depth is counted first: json's decoder recurses in C, and where someone has raised Python's
+    recursion limit, a reply of brackets ends the process.
+    """
+    depth = 0
+    for token in NESTING.finditer(text, at):
+        bracket = text[token.start()]
+        depth += (bracket in "[{") - (bracket in "]}")
+        if depth > limits.DEEPEST + 2:  # arguments stand in a call
+            raise json.JSONDecodeError("it is nested too deep", text, token.start())
+        if depth <= 0:
+            break
+    return DECODER.raw_decode(text, at)
+
+
+def loads(text):
+    """The JSON value that is the whole of a text; a ValueError if it is none."""
+    text = text.strip()
+    value, end = decode(text, 0)
+    if end < len(text):
+        raise json.JSONDecodeError("something follows it", text, end)
+    return value
+
+
 def _trouble(error, start):
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg.removesuffix(' at')} at character {error.pos - start}"
-    return "it is nested too deep" if isinstance(error, RecursionError) else "a number is too long"
+    return "a number is too long"
 
 
 def _call(value, id=""):
@@ -111,8 +140,8 @@ def _call(value, id=""):
         return _malformed('it has no "name": give the tool\'s name as a text', value, id)
     if isinstance(arguments, str) and arguments.strip():
         try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError) as e:
+            arguments = loads(arguments)
+        except ValueError as e:
             return _malformed(f"its arguments are no JSON: {_trouble(e, 0)}", arguments, id)
     if arguments is None or arguments == "":  # tools without parameters are called so
         arguments = {}

@@ -62,7 +62,7 @@ BAD = {
     "arguments are no JSON": '{"name": "f", "arguments": "{a"}',
     "text follows": '{"name": "f", "arguments": {}}}',
     "too deep": '{"name": "f", "arguments": ' + '{"a":' * 100_000,
-    "deeper than 32": '{"name": "f", "arguments": {"a": ' + "[" * 40 + "]" * 40 + "}}",
+    "deeper than 32": '{"name": "f", "arguments": {"a": ' + "[" * 32 + "1" + "]" * 32 + "}}",
     "longer than 1000000": json.dumps({"name": "f", "arguments": {"a": "x" * 1_000_001}}),
     "not finite": '{"name": "f", "arguments": {"a": NaN}}',
     "beyond 64 bits": '{"name": "f", "arguments": {"a": 1' + "0" * 99 + "}}",
@@ -105,7 +105,7 @@ class CountedDecoder:
     def raw_decode(self, text, at):
         try:
             value, end = tool_calls.json.JSONDecoder().raw_decode(text, at)
-        except (ValueError, RecursionError):
+        except ValueError:
             Counted.work += len(text) - at
             raise
         Counted.work += end - at
@@ -113,6 +113,29 @@ class CountedDecoder:
 
 
 HOSTILE = ["<tool_call>", '<tool_call>{"', '<tool_call>["', '{"a":', '"\\"', "<tool_call>{}", "```"]
+
+
+def test_bombs_do_not_reach_the_decoder(monkeypatch):
+    """It recurses in C: with a raised recursion limit, 300,000 brackets ended the process."""
+    monkeypatch.setattr(tool_calls, "DECODER", None)
+    for bomb in ('{"a":' * 300_000, "[" * 300_000 + "]" * 300_000, '{"\\"": [{"[": ' * 100_000):
+        (call,) = tool_calls.parse("<tool_call>" + bomb)[1]
+        assert "too deep" in call.reason
+        (call,) = tool_calls.from_openai([OPENAI | {"function": {"name": "f", "arguments": bomb}}])
+        assert "too deep" in call.reason
+
+
+def test_the_deepest_arguments_are_read():
+    """32 levels below the arguments, in either form, and brackets in texts are no levels."""
+    value = "[" * 99
+    for _ in range(32):
+        value = [value]
+    call = ToolCall("f", {"a": value[0]})
+    assert tool_calls.parse(tool_calls.write([call]))[1] == (call,)
+    row = tool_calls.to_openai([Message("assistant", "", (call,))])[0]["tool_calls"]
+    assert tool_calls.from_openai(row)[0].arguments == call.arguments
+    (deeper,) = tool_calls.parse(tool_calls.write([ToolCall("f", {"a": value})]))[1]
+    assert "deeper than 32" in deeper.reason
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
