@@ -30,6 +30,7 @@ from jaxrl.chat.base import Reply
 from jaxrl.chat.tool_calls import Malformed
 from jaxrl.messages import Tool
 
+OURS = {"model", "messages", "tools", "stream", "n"}  # of a request's body; the rest is law
 RETRIED = (408, 409, 425)  # and all from 500, and 429 but for an empty account
 
 
@@ -57,6 +58,9 @@ class HttpConfig:
         for name in ("concurrent", "seconds", "tries"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} = {getattr(self, name)!r} must be positive")
+        ours = sorted(OURS & set(self.law))
+        if ours:
+            raise ValueError(f"law has {ours}, which the client itself sets: leave them out")
         if self.cost_limit and not (self.price_prompt and self.price_new):
             raise ValueError(
                 f"cost_limit = {self.cost_limit} needs price_prompt and price_new: the prices of "
@@ -170,7 +174,7 @@ class Endpoint:
             return _failed("timeout", f"no whole answer within seconds = {self.c.seconds}"), 0.0
         except openai.APIStatusError as e:
             return self._status(e)
-        except openai.APIConnectionError as e:
+        except openai.OpenAIError as e:
             return _failed("error", f"{e} ({e.__cause__!r:.200})"), 0.0
         except ValueError as e:  # of the JSON, or of a text that is no Unicode
             return _failed("error", f"request or body cannot be read: {e!s:.200}"), 0.0
@@ -239,6 +243,6 @@ def _retry_after(headers):
     except ValueError:
         try:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
     return seconds if seconds > 0 else 0.0

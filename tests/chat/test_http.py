@@ -254,6 +254,7 @@ def test_odd_texts_survive():
     "wrong, words",
     [
         ({"url": "api.example.com"}, "url = 'api.example.com' is no address"),
+        ({"law": {"stream": True, "top_p": 1}}, r"law has \['stream'\], which the client itself"),
         ({"tries": 0}, "tries = 0 must be positive"),
         ({"cost_limit": 5.0}, "cost_limit = 5.0 needs price_prompt"),
         ({"key": "NO_SUCH_KEY"}, "key = 'NO_SUCH_KEY': no such environment variable"),
