@@ -9,9 +9,11 @@ A live judge drives the machines so; `rank` drives the same ones over a tensor o
 on N and the round alone, so a machine jits, and groups may stand on leading axes (or under vmap).
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxrl.ops.tournaments import (
@@ -75,6 +77,15 @@ def rank(topology, scores, *, key=None):
         state = machine.read(state, scores)
         comparisons += matches
     return machine.rank(state), comparisons
+
+
+@functools.cache
+def comparisons(topology, n):
+    """How many matches a group of n plays: 2 judge calls each."""
+    counted = []
+    scores = jax.ShapeDtypeStruct((n, n), jnp.float32)
+    jax.eval_shape(lambda s: counted.append(rank(topology, s)[1]), scores)
+    return counted[0]
 
 
 def find(topology):

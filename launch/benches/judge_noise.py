@@ -66,17 +66,9 @@ def run(peer, csv_file=None, plot_file=None):
         judge_noise_plot.draw(table, plot_file)
 
 
-def comparisons(topology):
-    """Matches in a group of N."""
-    scores = jax.ShapeDtypeStruct((N, N), jnp.float32)
-    counted = []
-    jax.eval_shape(lambda s: counted.append(tournament.rank(topology, s)[1]), scores)
-    return counted[0]
-
-
 def schemes():
     """Scheme -> its judge calls a group, in the order of cost."""
-    costs = {topology: 2 * comparisons(topology) for topology in TOPOLOGIES}
+    costs = {topology: 2 * tournament.comparisons(topology, N) for topology in TOPOLOGIES}
     pointwise = {f"pointwise, {calls} calls": calls for calls in sorted(set(costs.values()))}
     return dict(sorted(({"pointwise": N} | costs | pointwise).items(), key=lambda item: item[1]))
 
