@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from scripted import Scripted, by_length, sections, verdict
+from scripted_judge import Scripted, by_length, sections, verdict
 
 from jaxrl.chat.base import FAILURES, Reply
 from jaxrl.messages import ToolCall
@@ -123,7 +123,7 @@ def test_a_judge_that_cannot_add_is_counted_and_believed():
 
 
 def test_a_match_of_two_queries_is_refused():
-    with pytest.raises(ValueError, match="'A day in Rome.'.*'other'.*one query"):
+    with pytest.raises(ValueError, match=r"'A day in Rome\?'.*'other'.*one query"):
         compare(by_length, [(SHORT, SHORT._replace(query="other"))])
 
 
@@ -156,7 +156,7 @@ def test_no_text_changes_the_structure_of_the_request(attack, where):
     assert list(sections(after)) == list(sections(before))
     changed = {t for t, text in sections(after).items() if text != sections(before)[t]}
     expected = {"query": {"QUERY"}, "answer": {"ANSWER_A"}}.get(where, {"PATH_A"})
-    assert changed - {"QUERY", "PATH_B"} <= expected if where == "query" else changed == expected
+    assert changed == expected
     steps = [json.loads(x) for x in sections(after)["PATH_A"].splitlines()]
     assert [s["step"] for s in steps] == [1] and len(steps[0]["tool_calls"]) == 1
 
@@ -171,7 +171,7 @@ def _planted(text, where):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_judge_that_reads_by_section_is_not_moved(attack):
-    """The scripted judge counts characters of the answers: planting text in a path moves nothing."""
+    """The scripted judge counts characters of the answers: text planted in a path moves nothing."""
     plain, _ = compare(by_length, [(of("x" * 30), LONG)])
     moved, _ = compare(by_length, [(of("x" * 30, path=attack), LONG)])
     np.testing.assert_array_equal(plain.calls, moved.calls)
