@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from jaxrl.ops import tournament
+from jaxrl.parallel import mesh
 
 TENTHS = 10  # a model judge's scores times ten are whole: their sums in f32 tie where they should
 
@@ -47,11 +48,9 @@ async def rank(contestants, group, compare, topology, key=None):
 
     key: for the shuffles of swiss and double_elimination; a group's depend on its id.
     """
-    machine, rows = _jitted(topology), _members(contestants, group)
-    states = {}
-    for g, members in rows.items():
-        own = None if key is None else jax.random.fold_in(key, g)
-        states[g] = machine.start(max(len(members), 1), own)
+    machine, rows = _machine(topology), _members(contestants, group)
+    lots = None if key is None else np.asarray(jax.random.key_data(key))
+    states = {g: machine.start(max(len(members), 1), lots, g) for g, members in rows.items()}
     played, counts = [], collections.Counter()
     while due := _due(states, rows):
         pairs = [(contestants[i], contestants[j]) for _, i, j in due]
@@ -87,7 +86,11 @@ async def pointwise(contestants, group, score, topology):
 
 
 class _Machine(NamedTuple):
-    """A topology, compiled once for each group size; a state goes with its round's matches."""
+    """A topology, compiled once for each group size; a state goes with its round's matches.
+
+    It runs on one device of this process. Under the run's mesh each program would be one of all
+    processes, which have other groups, in other numbers.
+    """
 
     start: Callable
     record: Callable
@@ -95,12 +98,25 @@ class _Machine(NamedTuple):
 
 
 @functools.cache
-def _jitted(topology):
-    machine = tournament.find(topology)
+def _machine(topology):
+    machine, here = tournament.find(topology), mesh.make(devices=jax.local_devices()[:1])
     with_pairs = lambda state: (state, machine.pairs(state))
-    start = jax.jit(lambda n, key: with_pairs(machine.init(n, key)), static_argnums=0)
-    record = jax.jit(lambda state, scores: with_pairs(machine.record(state, scores)))
-    return _Machine(start, record, jax.jit(machine.rank))
+
+    def start(n, lots, g):
+        key = None if lots is None else jax.random.fold_in(jax.random.wrap_key_data(lots), g)
+        return with_pairs(machine.init(n, key))
+
+    def alone(f, **how):
+        jitted = jax.jit(f, **how)
+
+        def call(*args):
+            with jax.set_mesh(here):  # never across an await: other coroutines have their own
+                return jitted(*args)
+
+        return call
+
+    record = lambda state, scores: with_pairs(machine.record(state, scores))
+    return _Machine(alone(start, static_argnums=0), alone(record), alone(machine.rank))
 
 
 def _members(contestants, group):

@@ -60,7 +60,7 @@ def of(prompt, messages):
 
     The query is the prompt's last message of a user. The answer is the last message, if it is an
     assistant's without calls; its thinking is a last step of its own, where the released code drops
-    it and would leave a single-turn answer without a path.
+    it and would leave a single-turn answer without a path. What a user says later is not shown.
     """
     queries = [m.content for m in prompt if m.role in ("user", "prompt")]
     if not queries:
