@@ -12,6 +12,7 @@ from jaxrl.ops import tournament
 from jaxrl.ops.group_advantages import rank_rewards
 from jaxrl.parallel import mesh
 from jaxrl.rewards import arena, pairwise, pointwise, programmatic, rubric
+from jaxrl.rewards.comparisons import Compared, tally
 from jaxrl.rewards.judge import Judge
 from jaxrl.rewards.programmatic import Contestant, Noise
 from jaxrl.rewards.rubric import RUBRICS
@@ -145,6 +146,18 @@ def test_shared_places_are_averaged():
     assert got.rank.tolist() == [1.5] * 4
     got, _ = rank(field([2, 2, 1]), np.zeros(3, int), "round_robin")
     assert got.rank.tolist() == [0.5, 0.5, 2]
+
+
+def test_tenths_tie_where_their_exact_means_do():
+    """The anchor's mean of 10.2, 10.3 and 10.4 is 10.3, but not in floats of tenths."""
+
+    async def compare(matches):
+        anchor = [10.2, 10.3, 10.4]
+        calls = np.array([[[10.3, x], [0, 0]] for x in anchor])
+        return Compared(calls, tally(calls, np.ones((3, 2), bool)))
+
+    got = asyncio.run(arena.rank(field([0] * 4), np.zeros(4, int), compare, "anchor"))
+    assert got.rank.tolist() == [1.5] * 4
 
 
 def test_a_bracket_can_be_drawn_from_its_records():
