@@ -12,6 +12,8 @@ class Compared(NamedTuple):
 
     calls: np.ndarray  # [M, 2, 2] f64: order (as listed, swapped), then contestant as listed
     counts: collections.Counter
+    criteria: np.ndarray | None = None  # [M, 2, 2, K] f64: calls by the K criteria of a rubric;
+    # NaN where a verdict lacks one
 
     @property
     def scores(self):

@@ -8,6 +8,8 @@ unreadable replies an order counts (5.0, 5.0). The judge's own combined_scores a
 in the paper; where they do not follow from its dimensions that is counted as `miscounted`.
 """
 
+import functools
+
 import numpy as np
 
 from jaxrl.rewards import judge_prompts, rubric, verdicts
@@ -31,21 +33,35 @@ async def compare(judge, matches):
         for shown in ((i, j), (j, i))
     ]
     values, counts = await ask(judge, requests, lambda t: verdicts.pairwise(t, r.low, r.high))
-    counts["miscounted"] += sum(_miscounted(r, *value) for value in values if value)
-    told = np.array([value is not None for value in values], bool).reshape(-1, 2)
     tenths = [value[0] if value else (10 * r.neutral,) * 2 for value in values]
-    calls = np.array(tenths, np.float64).reshape(-1, 2, 2) / 10
-    calls[:, 1] = calls[:, 1, ::-1]  # of the swapped order: back to the contestants as listed
-    return Compared(calls, counts + tally(calls, told))
+    told = np.array([value is not None for value in values], bool).reshape(-1, 2)
+    calls = _by_contestant(np.array(tenths, np.float64).reshape(-1, 2, 2) / 10)
+    criteria = [_criteria(r, value[1] if value else {}) for value in values]
+    counts["miscounted"] += sum(map(functools.partial(_miscounted, r), tenths, criteria))
+    criteria = np.array(criteria, np.float64).reshape(-1, 2, 2, len(r.criteria))
+    return Compared(calls, counts + tally(calls, told), _by_contestant(criteria))
 
 
-def _miscounted(r, scores, verdict):
+def _by_contestant(calls):
+    """[M, order, agent, …] -> [M, order, contestant, …]: in the swapped order A is the second."""
+    return np.stack([calls[:, 0], calls[:, 1, ::-1]], 1)
+
+
+def _criteria(r, verdict):
+    """[2, K]: what each agent got on each dimension; NaN where the verdict does not say."""
+    asked = [(f"{key}_scores", name) for key, half in r.halves for name in half.names]
+    read = lambda key, agent, name: verdicts.dimension(verdict, key, agent, name, r.low, r.high)
+    return [[read(key, agent, name) for key, name in asked] for agent in AGENTS]
+
+
+def _miscounted(r, tenths, criteria):
     """Whether an agent's dimensions, where all are given, combine to other than its score."""
-    for agent, score in zip(AGENTS, scores, strict=True):
-        given = {
-            key: verdicts.dimensions(verdict, f"{key}_scores", agent, half.names, r.low, r.high)
-            for key, half in r.halves
-        }
-        if all(given.values()) and rubric.combined(r, given) != score:
-            return True
-    return False
+    return any(
+        np.isfinite(given).all() and rubric.combined(r, _halves(r, given)) != score
+        for score, given in zip(tenths, criteria, strict=True)
+    )
+
+
+def _halves(r, given):
+    rest = iter(given)
+    return {key: [next(rest) for _ in half.names] for key, half in r.halves}

@@ -55,6 +55,11 @@ class Rubric:
         return tuple((key, half) for key, half in both if half.weight)
 
     @property
+    def criteria(self):
+        """The names of all dimensions, in the order of `comparisons.Compared.criteria`."""
+        return tuple(f"{key}/{name}" for key, half in self.halves for name in half.names)
+
+    @property
     def neutral(self):
         """The score of both sides where the judge gave none: the middle, 5.0 of 10."""
         return (self.low + self.high) / 2

@@ -48,12 +48,12 @@ def pointwise(text, asked, low, high):
     return _tried(lambda: _parts(find(text, next(iter(asked))), asked, low, high))
 
 
-def dimensions(verdict, key, agent, names, low, high):
-    """The scores of one agent by dimension in a pairwise verdict; None if one is amiss."""
+def dimension(verdict, key, agent, name, low, high):
+    """One agent's score on one dimension of a pairwise verdict; NaN if it is missing or amiss."""
     try:
-        return [_in_range(_named(verdict, key, agent, name), low, high) for name in names]
+        return float(_in_range(_named(verdict, key, agent, name), low, high))
     except Refused:
-        return None
+        return math.nan
 
 
 def find(text, key):

@@ -76,7 +76,7 @@ def test_limits_are_checked(values):
 
 
 @given(TEXT, TEXT, TEXT)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_text_closes_its_fence(a, b, c):
     """The one pair of tags is ours, whatever stands between: also for an HTTP client to encode."""
     fenced = transcript.fenced("PATH_A", a + b + c)
