@@ -1,0 +1,181 @@
+"""What an agent can do in the world: typed functions whose first argument is the world.
+
+Each returns a short JSON text, or raises a ToolError that names key, value and fix. The types of
+arguments are the caller's to check; here is checked what they mean.
+"""
+
+import json
+
+from jaxrl.envs.travel import corpus, errors, geography, places, routes, trips
+from jaxrl.envs.travel import weather as forecasts
+from jaxrl.envs.travel.errors import ToolError, fold
+
+MOST = 20  # rows of a result
+VIAS = 16  # places between origin and destination
+MODES, CATEGORIES = tuple(routes.MODES), tuple(places.CATEGORIES)
+
+
+def poi_search(
+    world: places.World, city: str, query: str = "", category: str = "", count: int = 5
+) -> str:
+    """Find places in a city by words of their names, or by category; best match, then best rated.
+
+    city: the city's name
+    query: words of the place's name, or "" for any
+    category: museum, gallery, landmark, temple, park, viewpoint, market, restaurant, cafe, hotel; "" for any
+    count: how many at most, 1 to 20
+    """
+    where = geography.city("city", city)
+    errors.within("count", count, 1, MOST)
+    wanted = _words("query", query)
+    hits = lambda p: len(wanted & set(p.name.casefold().split()))
+    found = [p for p in _candidates(world, where, category) if hits(p) or not wanted]
+    found = sorted(found, key=lambda p: (-hits(p), -p.rating, p.name))[:count]
+    if not found:
+        raise ToolError(f"query = {query!r} matches no place in {where.name}; use fewer words")
+    return _json([shown(p) for p in found])
+
+
+def around_search(
+    world: places.World, near: str, category: str = "", radius_km: float = 2.0, count: int = 5
+) -> str:
+    """Find places around a place, nearest first, with their distance in a straight line.
+
+    near: "PLACE, CITY", or a city's name for its centre
+    category: museum, gallery, landmark, temple, park, viewpoint, market, restaurant, cafe, hotel; "" for any
+    radius_km: how far at most, up to 20
+    count: how many at most, 1 to 20
+    """
+    centre = places.find(world, "near", near)
+    errors.within("radius_km", radius_km, 0.1, 20)
+    errors.within("count", count, 1, MOST)
+    where = geography.city("near", _city_of(centre))
+    others = (p for p in _candidates(world, where, category) if p != centre)
+    far = [(geography.km(centre, p), p) for p in others]
+    rows = sorted((d, p) for d, p in far if d <= radius_km)[:count]
+    return _json([shown(p) | {"km": round(d, 2)} for d, p in rows])
+
+
+def navigation(
+    world: places.World,
+    origin: str,
+    destination: str,
+    mode: str = "transit",
+    via: list[str] | None = None,
+) -> str:
+    """Distance, time and cost of the way from origin to destination, in the order of the stops given.
+
+    origin: "PLACE, CITY", or a city's name for its centre
+    destination: likewise
+    mode: walking, cycling, transit or driving
+    via: up to 16 places to pass on the way, in order
+    """
+    mode = errors.choice("mode", mode, MODES)
+    via = via or []
+    if len(via) > VIAS:
+        raise ToolError(f"via has {len(via)} places; give at most {VIAS}, or split the way in two")
+    middle = [places.find(world, f"via[{i}]", text) for i, text in enumerate(via)]
+    ends = (places.find(world, k, v) for k, v in (("origin", origin), ("destination", destination)))
+    first, last = ends
+    stops = [first, *middle, last]
+    legs = routes.legs(mode, stops)
+    total = routes.Leg(*(round(sum(x), 2) for x in zip(*legs, strict=True)))
+    rows = [
+        {"from": a.name, "to": b.name} | leg._asdict()
+        for a, b, leg in zip(stops, stops[1:], legs, strict=False)
+    ]
+    return _json({"mode": mode, "legs": rows} | total._asdict())
+
+
+def flight_search(world: places.World, origin: str, destination: str, date: str) -> str:
+    """List the flights of a day between two cities. Times are local, prices in USD.
+
+    origin: a city's name
+    destination: a city's name
+    date: YYYY-MM-DD
+    """
+    return _trips(trips.flights, world, origin, destination, date)
+
+
+def train_search(world: places.World, origin: str, destination: str, date: str) -> str:
+    """List the trains of a day between two cities. Times are local, prices in USD.
+
+    origin: a city's name
+    destination: a city's name
+    date: YYYY-MM-DD
+    """
+    return _trips(trips.trains, world, origin, destination, date)
+
+
+def weather(world: places.World, city: str, date: str) -> str:
+    """Forecast the weather of a city for a day.
+
+    city: the city's name
+    date: YYYY-MM-DD
+    """
+    return _json(forecasts.weather(world, geography.city("city", city), errors.day("date", date)))
+
+
+def web_search(world: places.World, query: str, count: int = 3) -> str:
+    """Search travel guides: overviews, closing days, ways to get there, the best of a category.
+
+    query: what to look for; name the city
+    count: how many pages at most, 1 to 10
+    """
+    errors.within("count", count, 1, 10)
+    if not _words("query", query):
+        raise ToolError("query is empty; write words to look for, such as 'museums in Lyon'")
+    found = corpus.search(world, query, count)
+    return _json([page._asdict() for page in found])
+
+
+TOOLS = (
+    poi_search,
+    around_search,
+    navigation,
+    flight_search,
+    train_search,
+    weather,
+    web_search,
+)
+
+
+def shown(place):
+    """A place as a row of a result; what it does not say is left out."""
+    hours = f"{places.clock(place.opens)}-{places.clock(place.closes)}"
+    row = {"name": place.name, "category": place.category, "lat": place.lat, "lon": place.lon}
+    row |= {"open": hours, "price": place.price, "rating": place.rating}
+    row |= {"closed": place.closed} if place.closed else {}
+    return row | ({"visit_minutes": place.minutes} if place.minutes else {})
+
+
+def _candidates(world, city, category):
+    if not category:
+        return tuple(places.places(world, city).values())
+    return places.of(world, city, errors.choice("category", category, CATEGORIES))
+
+
+def _city_of(where):
+    return where.city if isinstance(where, places.Place) else where.name
+
+
+def _words(key, text):
+    if len(text) > errors.LONGEST:
+        raise ToolError(f"{key} has {len(text)} characters; give at most {errors.LONGEST}")
+    return {w for w in text.casefold().split() if fold(w)}
+
+
+def _trips(timetable, world, origin, destination, date):
+    a, b = geography.city("origin", origin), geography.city("destination", destination)
+    rows = timetable(world, a, b, str(errors.day("date", date)))
+    return _json(
+        [
+            {"number": t.number, "depart": t.depart, "arrive": t.arrive}
+            | {"minutes": t.minutes, "price": t.price}
+            for t in rows
+        ]
+    )
+
+
+def _json(value):
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
