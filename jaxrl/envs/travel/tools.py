@@ -16,13 +16,13 @@ MODES, CATEGORIES = tuple(routes.MODES), tuple(places.CATEGORIES)
 
 
 def poi_search(
-    world: places.World, city: str, query: str = "", category: str = "", count: int = 5
+    world: places.World, city: str, query: str = "", category: str = "any", count: int = 5
 ) -> str:
     """Find places in a city by words of their names, or by category; best match, then best rated.
 
     city: the city's name
     query: words of the place's name, or "" for any
-    category: museum, gallery, landmark, temple, park, viewpoint, market, restaurant, cafe, hotel; "" for any
+    category: any, museum, gallery, landmark, temple, park, viewpoint, market, restaurant, cafe, hotel
     count: how many at most, 1 to 20
     """
     where = geography.city("city", city)
@@ -37,12 +37,12 @@ def poi_search(
 
 
 def around_search(
-    world: places.World, near: str, category: str = "", radius_km: float = 2.0, count: int = 5
+    world: places.World, near: str, category: str = "any", radius_km: float = 2.0, count: int = 5
 ) -> str:
     """Find places around a place, nearest first, with their distance in a straight line.
 
     near: "PLACE, CITY", or a city's name for its centre
-    category: museum, gallery, landmark, temple, park, viewpoint, market, restaurant, cafe, hotel; "" for any
+    category: any, museum, gallery, landmark, temple, park, viewpoint, market, restaurant, cafe, hotel
     radius_km: how far at most, up to 20
     count: how many at most, 1 to 20
     """
@@ -63,7 +63,7 @@ def navigation(
     mode: str = "transit",
     via: list[str] | None = None,
 ) -> str:
-    """Distance, time and cost of the way from origin to destination, in the order of the stops given.
+    """Distance, time and cost of a way through the stops, in the order given.
 
     origin: "PLACE, CITY", or a city's name for its centre
     destination: likewise
@@ -150,9 +150,8 @@ def shown(place):
 
 
 def _candidates(world, city, category):
-    if not category:
-        return tuple(places.places(world, city).values())
-    return places.of(world, city, errors.choice("category", category, CATEGORIES))
+    chosen = errors.choice("category", category, ("any", *CATEGORIES))
+    return tuple(p for p in places.places(world, city).values() if chosen in ("any", p.category))
 
 
 def _city_of(where):

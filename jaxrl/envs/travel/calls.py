@@ -1,0 +1,49 @@
+"""Tool calls: running one, and what the calls of a trajectory have shown."""
+
+import inspect
+import json
+import re
+
+from jaxrl.envs.travel import tools
+from jaxrl.envs.travel.errors import ToolError
+
+BY_NAME = {tool.__name__: tool for tool in tools.TOOLS}
+FAILED = "error: "  # begins the result of a call that was refused
+
+
+def run(world, call):
+    """The result of a ToolCall as text; of a call that makes no sense, an error that says why.
+
+    Arguments must have the types that the tool's signature gives.
+    """
+    tool = BY_NAME.get(call.name)
+    if tool is None:
+        return f"{FAILED}tool {call.name[:50]!r} is not known; one of {', '.join(BY_NAME)}"
+    try:
+        bound = inspect.signature(tool).bind(world, **call.arguments)
+    except TypeError as e:
+        return f"{FAILED}{call.name}: {e}; it takes {_signature(tool)}"
+    try:
+        return tool(*bound.args, **bound.kwargs)
+    except ToolError as e:
+        return f"{FAILED}{e}"
+
+
+def shown(made):
+    """Names of places and numbers of trips in the results of the calls made, as a set."""
+    texts = [text for _, text in made if not text.startswith(FAILED)]
+    return {value for text in texts for value in re.findall(r'"(?:name|number)": "([^"]*)"', text)}
+
+
+def travelled(made):
+    """(mode, from, to) of every leg that navigation gave, as a set of names."""
+    found = set()
+    for call, text in made:
+        if call.name == "navigation" and not text.startswith(FAILED):
+            way = json.loads(text)
+            found |= {(way["mode"], leg["from"], leg["to"]) for leg in way["legs"]}
+    return found
+
+
+def _signature(tool):
+    return ", ".join(list(inspect.signature(tool).parameters)[1:])
