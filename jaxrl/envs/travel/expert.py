@@ -92,9 +92,7 @@ def _multi_day(task):
         ("Now the sights, and meals.", [*(_look(task, n) for n in task.places), around]),
         ("I check the ways of each day.", [_day(task, (plan.hotel,), day) for day in days]),
     ]
-    travels = tuple(
-        answers.Ride(t.depart[:10], t.mode, t.number) for t in (plan.out, plan.back)
-    )
+    travels = tuple(answers.Ride(t.depart[:10], t.mode, t.number) for t in (plan.out, plan.back))
     stay = {"stay": plan.hotel.name, "travels": travels}
     return rounds, Answer(visits=_slots(plan), cost=plan.cost, **stay)
 

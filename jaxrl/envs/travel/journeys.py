@@ -68,9 +68,7 @@ def fits_back(task, trip):
 
 def fits_hotel(task, hotel):
     """Whether a place is a hotel, good and cheap enough."""
-    return (
-        hotel.category == "hotel" and hotel.rating >= task.rating and hotel.price <= task.price
-    )
+    return hotel.category == "hotel" and hotel.rating >= task.rating and hotel.price <= task.price
 
 
 def cheapest_hotel(task):

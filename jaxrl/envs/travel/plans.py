@@ -44,9 +44,7 @@ def direction(task):
 
 def in_order(names, pair):
     """Whether both of the pair (or no pair) are among the names, the first one earlier."""
-    return not pair or (
-        set(pair) <= set(names) and names.index(pair[0]) < names.index(pair[1])
-    )
+    return not pair or (set(pair) <= set(names) and names.index(pair[0]) < names.index(pair[1]))
 
 
 def conditions(task, place):

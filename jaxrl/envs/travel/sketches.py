@@ -1,6 +1,6 @@
 """Tasks drawn from a text key: each kind's choices, then the limits that its best plan allows.
 
-    draw(seed, "test", "one_day", 17)    always the same Task; its content lies in the split "test"
+draw(seed, "test", "one_day", 17)    always the same Task; its content lies in the split "test"
 """
 
 import datetime
