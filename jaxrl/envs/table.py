@@ -5,9 +5,11 @@ import inspect
 
 from jaxrl.envs import jsonl, reasoning
 from jaxrl.envs.base import choose
+from jaxrl.envs.travel import env as travel
 
 ENVS = {
     "jsonl": jsonl.Jsonl,
+    "open_travel": travel.OpenTravel,
     "reasoning_gym": reasoning.ReasoningGym,
 }
 

@@ -1,9 +1,11 @@
 """Open-Travel's own table: what policies reach on each type of task, by the program's utility."""
 
+import jax
 import numpy as np
 
 from jaxrl.envs.travel import baselines, expert, utility
 from jaxrl.envs.travel import task as tasks
+from jaxrl.ops import metrics
 
 POLICIES = {  # task -> messages, from the first call to the answer
     "expert": expert.solve,
@@ -20,19 +22,18 @@ def score(task, messages):
 
 
 def table(env, policies=POLICIES):
-    """A row for each policy and kind of env's tasks, and for their mean: what they reached.
+    """What each policy reaches on env's tasks: a row for each of its kinds, and one for all.
 
-    Rows: policy, kind ("mean" is over the kinds), n, utility (mean), low and high (its normal 95 %
-    interval over tasks), and the mean of every part.
+    Rows: policy, kind ("all" tasks alike), n, utility (mean), low and high (its bootstrap 95 %
+    interval over tasks), parts (mean of every part; of "all", of those that all kinds have).
     """
     rows = []
     drawn = [env.reset(i)[0].task for i in range(len(env))]
     for name, policy in policies.items():
-        found = {kind: [] for kind in tasks.KINDS}
-        for task in drawn:
-            found[task.kind].append(score(task, policy(task)))
-        listed = [_row(name, kind, scored) for kind, scored in found.items() if scored]
-        rows += [*listed, _mean(name, listed)]
+        found = [(task.kind, score(task, policy(task))) for task in drawn]
+        for kind in (*tasks.KINDS, "all"):
+            scored = [u for k, u in found if kind in (k, "all")]
+            rows += [_row(name, kind, scored)] if scored else []
     return rows
 
 
@@ -47,18 +48,9 @@ def text(rows):
 
 
 def _row(policy, kind, scored):
-    values = np.array([u.value for u in scored])
-    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    parts = {name: float(np.mean([u.parts[name] for u in scored])) for name in scored[0].parts}
-    mean = float(values.mean())
-    low, high = mean - float(half), mean + float(half)
-    named = {"policy": policy, "kind": kind, "n": len(values)}
-    return named | {"utility": mean, "low": low, "high": high, "parts": parts}
-
-
-def _mean(policy, rows):
-    """The kinds count alike, however many tasks each has."""
-    half = np.sqrt(sum((r["high"] - r["utility"]) ** 2 for r in rows)) / len(rows)
-    mean = float(np.mean([r["utility"] for r in rows]))
-    named = {"policy": policy, "kind": "mean", "n": sum(r["n"] for r in rows)}
-    return named | {"utility": mean, "low": mean - half, "high": mean + half, "parts": {}}
+    values = np.array([u.value for u in scored], np.float32)
+    low, high = metrics.bootstrap_interval(values, values >= 0, jax.random.key(0))
+    common = [name for name in scored[0].parts if all(name in u.parts for u in scored)]
+    parts = {name: float(np.mean([u.parts[name] for u in scored])) for name in common}
+    named = {"policy": policy, "kind": kind, "n": len(values), "utility": float(values.mean())}
+    return named | {"low": float(low), "high": float(high), "parts": parts}

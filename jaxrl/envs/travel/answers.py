@@ -192,4 +192,4 @@ KEYS = {  # key -> (field of Answer, parser, whether there may be several lines)
     "UMBRELLA": ("umbrella", _yes, False),
     "COST": ("cost", _number, False),
 }
-LINE = re.compile(r"[\s>*#•\-]*(?:\d+[.)]\s*)?\**(" + "|".join(KEYS) + r")\**\s*:(.*)", re.I)
+LINE = re.compile(r"[\s>*#•\-]*(?:\d+[.)]\s*)?\**(" + "|".join(KEYS) + r")\**\s*:(.*)", re.I | re.A)

@@ -30,7 +30,7 @@ def pages(world, city):
 
 
 def search(world, query, count):
-    """The `count` best pages by BM25, among those on the cities a query names, or else overviews."""
+    """The `count` best pages by BM25 among those on the cities a query names, or overviews."""
     named = [c for name, c in geography.cities().items() if name in fold(query)]
     found = [page for c in named for page in pages(world, c)]
     found = found or [_overview(world, c) for c in geography.cities().values()]
@@ -40,7 +40,7 @@ def search(world, query, count):
 
 
 def _bm25(query, documents):
-    """Σ_w idf_w · f (k₁ + 1)/(f + k₁ (1 − b + b |d|/mean |d|)), idf = ln(1 + (N − n + ½)/(n + ½))."""
+    """Σ_w idf_w · f (k₁ + 1)/(f + k₁ (1 − b + b |d|/mean)), idf = ln(1 + (N − n + ½)/(n + ½))."""
     counts = [Counter(words) for words in documents]
     mean = sum(map(len, documents)) / len(documents)
     scores = [0.0] * len(documents)

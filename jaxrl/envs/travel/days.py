@@ -59,7 +59,7 @@ def multi_day(task, made, answer):
 
 
 def _days(task, found, unknown, start, dates, windows):
-    """The parts that look at a schedule; places that do not exist are visits that cannot be made."""
+    """The parts that look at a schedule; a visit to no known place cannot be made."""
     flags = scores.feasible(task, found, start, dates, windows)
     return {
         "feasible": scores.share([*flags, *[False] * unknown]),

@@ -18,11 +18,11 @@ from jaxrl.envs.travel import utility as utilities
 from jaxrl.messages import Message, ToolCall
 
 SYSTEM = f"""\
-You are a travel assistant. Look things up with the tools before you decide: places, opening hours, \
-ways, flights, trains and prices are known to them alone. Times are local, money is in USD. Days \
-begin at the hotel or the named start; lunch begins between 11:30 and 14:30; without other hours a \
-day runs from 09:00 to 20:00. On a journey be at the hotel 60 minutes after you arrive, and done \
-with sights 90 minutes before you leave. COST is tickets, meals, fares in town, trips and nights.
+You are a travel assistant. Look things up with the tools before you decide: they alone know \
+places, opening hours, ways, flights, trains and prices. Times are local, money is in USD. Days \
+begin at the hotel or the named start. Lunch begins between 11:30 and 14:30. Unless other hours \
+are given, a day runs from 09:00 to 20:00. On a journey, begin 60 minutes after you arrive and be \
+done 90 minutes before you leave. COST is tickets, meals, fares in town, trips and nights.
 {answers.FORM}"""
 
 

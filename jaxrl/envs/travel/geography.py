@@ -2,6 +2,7 @@
 
 A city is known if an airport bears its name, or if it has a million inhabitants and an
 international airport within 60 km; suburbs, which lie near a greater city, are left out.
+Another release of these packages may know other cities, and so make other tasks.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""The best journey that is found for a multi_day task: trips, a hotel, and the days between them."""
+"""The best journey found for a multi_day task: trips, a hotel, and the days between them."""
 
 import datetime
 import functools

@@ -70,8 +70,8 @@ FIRST = (
 ).split()
 SECOND = (
     "Anchor Arrow Badger Bell Bridge Canal Clock Comet Crane Crown Dolphin Falcon Fountain Fox "
-    "Harbor Harp Heron Horizon Lantern Lion Lotus Meadow Mill Mirror Moon Oak Orchard Otter Peacock "
-    "Phoenix Pine River Rose Sail Sparrow Star Stone Swan Tiger Willow"
+    "Harbor Harp Heron Horizon Lantern Lion Lotus Meadow Mill Mirror Moon Oak Orchard Otter "
+    "Peacock Phoenix Pine River Rose Sail Sparrow Star Stone Swan Tiger Willow"
 ).split()
 
 

@@ -107,7 +107,7 @@ def grounded(made, names, mode, pairs):
 
 
 def trip(listed, ride):
-    """The Trip that an Option or a Ride names by mode and number, or None. listed: mode -> Trips."""
+    """The Trip that an Option or a Ride names, or None. listed: mode -> Trips."""
     found = listed.get(ride.mode, ()) if ride else ()
     return next((t for t in found if t.number == ride.number), None)
 

@@ -4,7 +4,9 @@ Each returns a short JSON text, or raises a ToolError that names key, value and 
 arguments are the caller's to check; here is checked what they mean.
 """
 
+import itertools
 import json
+from typing import Literal, get_args
 
 from jaxrl.envs.travel import corpus, errors, geography, places, routes, trips
 from jaxrl.envs.travel import weather as forecasts
@@ -12,17 +14,30 @@ from jaxrl.envs.travel.errors import ToolError, fold
 
 MOST = 20  # rows of a result
 VIAS = 16  # places between origin and destination
-MODES, CATEGORIES = tuple(routes.MODES), tuple(places.CATEGORIES)
+Mode = Literal["walking", "cycling", "transit", "driving"]
+Category = Literal[
+    "any",
+    "museum",
+    "gallery",
+    "landmark",
+    "temple",
+    "park",
+    "viewpoint",
+    "market",
+    "restaurant",
+    "cafe",
+    "hotel",
+]
 
 
 def poi_search(
-    world: places.World, city: str, query: str = "", category: str = "any", count: int = 5
+    world: places.World, city: str, query: str = "", category: Category = "any", count: int = 5
 ) -> str:
     """Find places in a city by words of their names, or by category; best match, then best rated.
 
     city: the city's name
     query: words of the place's name, or "" for any
-    category: any, museum, gallery, landmark, temple, park, viewpoint, market, restaurant, cafe, hotel
+    category: what kind of place
     count: how many at most, 1 to 20
     """
     where = geography.city("city", city)
@@ -37,12 +52,16 @@ def poi_search(
 
 
 def around_search(
-    world: places.World, near: str, category: str = "any", radius_km: float = 2.0, count: int = 5
+    world: places.World,
+    near: str,
+    category: Category = "any",
+    radius_km: float = 2.0,
+    count: int = 5,
 ) -> str:
     """Find places around a place, nearest first, with their distance in a straight line.
 
     near: "PLACE, CITY", or a city's name for its centre
-    category: any, museum, gallery, landmark, temple, park, viewpoint, market, restaurant, cafe, hotel
+    category: what kind of place
     radius_km: how far at most, up to 20
     count: how many at most, 1 to 20
     """
@@ -60,29 +79,29 @@ def navigation(
     world: places.World,
     origin: str,
     destination: str,
-    mode: str = "transit",
+    mode: Mode = "transit",
     via: list[str] | None = None,
 ) -> str:
     """Distance, time and cost of a way through the stops, in the order given.
 
     origin: "PLACE, CITY", or a city's name for its centre
     destination: likewise
-    mode: walking, cycling, transit or driving
+    mode: how to go
     via: up to 16 places to pass on the way, in order
     """
-    mode = errors.choice("mode", mode, MODES)
+    mode = errors.choice("mode", mode, get_args(Mode))
     via = via or []
     if len(via) > VIAS:
         raise ToolError(f"via has {len(via)} places; give at most {VIAS}, or split the way in two")
     middle = [places.find(world, f"via[{i}]", text) for i, text in enumerate(via)]
-    ends = (places.find(world, k, v) for k, v in (("origin", origin), ("destination", destination)))
-    first, last = ends
+    first = places.find(world, "origin", origin)
+    last = places.find(world, "destination", destination)
     stops = [first, *middle, last]
     legs = routes.legs(mode, stops)
     total = routes.Leg(*(round(sum(x), 2) for x in zip(*legs, strict=True)))
     rows = [
         {"from": a.name, "to": b.name} | leg._asdict()
-        for a, b, leg in zip(stops, stops[1:], legs, strict=False)
+        for (a, b), leg in zip(itertools.pairwise(stops), legs, strict=True)
     ]
     return _json({"mode": mode, "legs": rows} | total._asdict())
 
@@ -150,7 +169,7 @@ def shown(place):
 
 
 def _candidates(world, city, category):
-    chosen = errors.choice("category", category, ("any", *CATEGORIES))
+    chosen = errors.choice("category", category, get_args(Category))
     return tuple(p for p in places.places(world, city).values() if chosen in ("any", p.category))
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from jaxrl.envs.travel import answers, days, scores, ways
 
-
 PARTS = {
     "direction": ways.direction,
     "search": ways.search,

@@ -3,6 +3,8 @@
 Each function: (task, calls made, Answer) -> (part -> value, constraint -> whether it is met).
 """
 
+import itertools
+
 from jaxrl.envs.travel import calls, plans, routes, scores
 
 
@@ -12,7 +14,7 @@ def direction(task, made, answer):
     names = [p.name for p in found]
     mode = answer.mode if answer.mode in routes.MODES else task.mode
     minutes = sum(leg.minutes for leg in routes.legs(mode, found))
-    pairs = list(zip(names, names[1:], strict=False))
+    pairs = list(itertools.pairwise(names))
     parts = {
         "coverage": scores.share(name in names for name in task.places),
         "route": _way(task, found),
