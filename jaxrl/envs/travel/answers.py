@@ -114,8 +114,12 @@ def _shown(key, value):
         span = f"{places.clock(value.start)}-{places.clock(value.end)}"
         return f"{value.day} | {span} | {value.place}"
     if isinstance(value, tuple):
-        return " | ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value if v != "")
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return " | ".join(_plain(v) for v in value if v != "")
+    return _plain(value)
+
+
+def _plain(value):
+    return f"{value:.2f}".removesuffix(".00") if isinstance(value, float) else str(value)
 
 
 def _name(text):

@@ -14,11 +14,10 @@ def one_day(task, made, answer):
     (start,) = tasks.named(task, (task.start,))
     names = [v.place.name for v in found]
     dates, window = {1: task.date}, {1: (places.minutes(task.after), places.minutes(task.by))}
-    extra = any(
-        v.place.category == task.category and v.place.name not in task.places for v in found
-    )
+    there = {v.place for v in found if v.day in dates}
+    kinds = {p.category for p in there if p.name not in task.places}
+    asked = [*_seen(task, there), task.category in kinds, plans.EATING in kinds]
     wet = expert.umbrella(forecasts.weather(tasks.world(task), tasks.city(task), tasks.date(task)))
-    asked = [*(name in names for name in task.places), extra, any(map(scores.meal, found))]
     parts = _days(task, found, unknown, start, dates, window)
     cost = plans.cost(task, found, start)
     return parts | {
@@ -39,14 +38,13 @@ def multi_day(task, made, answer):
     dates = {day: journeys.date(task, day) for day in days}
     windows = {day: journeys.window(task, day, out, back) for day in days}
     names = [v.place.name for v in found]
+    there = {v.place for v in found if v.day in dates}
     fed = {v.day for v in found if scores.meal(v)}
     cost = journeys.total(task, found, stay, out, back)
     booked = [stay is not None and stay.category == "hotel", out is not None, back is not None]
     used = [*names, *([stay.name] if stay else []), *(t.number for t in (out, back) if t)]
     parts = _days(task, found, unknown, start, dates, windows) | {
-        "coverage": scores.share(
-            [*(name in names for name in task.places), *(d in fed for d in days), *booked]
-        ),
+        "coverage": scores.share([*_seen(task, there), *(d in fed for d in days), *booked]),
         "budget": scores.within_budget(cost, task.budget),
         "figures": scores.figure(answer.cost, cost),
         "grounded": scores.grounded(made, used, task.mode, scores.legs(start, found)),
@@ -56,6 +54,12 @@ def multi_day(task, made, answer):
         "departure": back is not None and journeys.fits_back(task, back),
         "hotel": stay is not None and journeys.fits_hotel(task, stay),
     }
+
+
+def _seen(task, there):
+    """Which of the places asked for are among those visited on a day of the task."""
+    names = {p.name for p in there}
+    return [name in names for name in task.places]
 
 
 def _days(task, found, unknown, start, dates, windows):

@@ -44,9 +44,13 @@ def _direction(task):
 
 def _search(task):
     near = {"near": f"{task.start}, {task.city}", "category": task.category}
-    call = ToolCall("around_search", near | {"radius_km": task.radius_km, "count": 20})
+    wanted = [ToolCall("around_search", near | {"radius_km": task.radius_km, "count": 20})]
+    if task.prefer == "rated":  # a guide lists a category by rating
+        wanted.append(
+            ToolCall("web_search", {"query": f"{task.category} in {task.city}", "count": 1})
+        )
     picks = tuple(p.name for p in plans.search(task)[: task.count])
-    return [("I search around the place.", [call])], Answer(picks=picks)
+    return [("I search around the place.", wanted)], Answer(picks=picks)
 
 
 def _compare(task):

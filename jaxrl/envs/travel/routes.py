@@ -78,16 +78,22 @@ def shortest(start, between, end=(), rule=lambda order: True):
         orders = list(itertools.permutations(between))
         allowed = [o for o in orders if rule(o)] or orders
         return min(allowed, key=lambda o: length(full(o)))
-    order = _nearest(start, list(between))
-    while True:
-        turned = (
-            order[:i] + order[i:j][::-1] + order[j:]
-            for i, j in itertools.combinations(range(len(order) + 1), 2)
-        )
-        best = min(turned, key=lambda o: length(full(o)))
-        if length(full(best)) >= length(full(order)) - 1e-9:
-            return tuple(order)
-        order = best
+    return tuple(_untangled(start, _nearest(start, list(between)), end))
+
+
+def _untangled(start, order, end):
+    """2-opt: turns a stretch round wherever that makes the way shorter, until none does."""
+    stops, first, last = [*start, *order, *end], len(start), len(start) + len(order)
+    apart = lambda i, j: geography.km(stops[i], stops[j]) if 0 <= i and j < len(stops) else 0.0
+    better = True
+    while better:
+        better = False
+        for i, j in itertools.combinations(range(first, last), 2):
+            now = apart(i - 1, i) + apart(j, j + 1)
+            if apart(i - 1, j) + apart(i, j + 1) < now - 1e-9:
+                stops[i : j + 1] = stops[i : j + 1][::-1]
+                better = True
+    return stops[first:last]
 
 
 def _nearest(start, left):

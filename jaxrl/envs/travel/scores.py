@@ -84,13 +84,13 @@ def route(task, found, start, dates, windows):
     return share(ratios)
 
 
-def legs(starts, found):
-    """(from, to) names of each visit's way there. starts: the Place that every day begins at."""
-    stops, pairs = None, []
+def legs(start, found):
+    """(from, to) names of each visit's way there. start: where every day begins."""
+    before, pairs = None, []
     for visit in found:
-        here = stops.place if stops and stops.day == visit.day else starts
+        here = before.place if before and before.day == visit.day else start
         pairs.append((here.name, visit.place.name))
-        stops = visit
+        before = visit
     return pairs
 
 

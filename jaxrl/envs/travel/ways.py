@@ -42,10 +42,11 @@ def _way(task, found):
 
 def search(task, made, answer):
     """Parts and constraints of a choice of places."""
-    picks = list(dict.fromkeys(answer.picks))
-    known = [p for name in picks if (p := scores.place(task, name))]
+    picks = answer.picks
+    known = list(dict.fromkeys(p for name in picks if (p := scores.place(task, name))))
     met = [plans.conditions(task, p) for p in known]
-    padded = lambda flags: scores.share([*flags, *[0] * (max(task.count, len(picks)) - len(flags))])
+    asked = max(task.count, len(picks))  # a pick too many, or named twice, is a wrong one
+    padded = lambda flags: scores.share([*flags, *[0] * (asked - len(flags))])
     allowed = plans.search(task)
     bound = plans.preferred(task, allowed[task.count - 1])
     best = [p for p in known if p in allowed and plans.preferred(task, p) <= bound]
@@ -57,7 +58,7 @@ def search(task, made, answer):
     }
     kinds = ("category", "radius", "rating", "price", "open")
     constraints = {name: padded([m[name] for m in met]) for name in kinds}
-    return parts, constraints | {"count": len(picks) == task.count}
+    return parts, constraints | {"count": len(picks) == len(known) == task.count}
 
 
 def compare(task, made, answer):

@@ -31,7 +31,7 @@ def test_formulas():
     assert scores.form(Answer(read=3, malformed=1)) == 0.75 and scores.form(Answer()) == 0
 
 
-def by_hand(visits, start, today=1):
+def by_hand(visits, start):
     """Each visit on its own terms, from the rows of the places and the table of ways."""
     flags, here, ready = [], start, 540
     for v in visits:

@@ -259,3 +259,23 @@ def test_the_value_is_the_formula(kind):
         sum(found.constraints.values()) / len(found.constraints)
     )
     assert parts["grounded"] < 1 and parts["form"] < 1 and found.malformed == 1
+
+
+def test_one_place_named_thrice_counts_once():
+    """With and without its city, in other letters: it once filled all the picks."""
+    for task, made, answer in experts("search"):
+        first = answer.picks[0]
+        variants = (first, f"{first}, {task.city}", first.upper())[: task.count]
+        found = utility(task, made, answers.write(answer._replace(picks=variants)))
+        assert found.parts["coverage"] == pytest.approx(1 / task.count)
+        assert found.constraints["count"] == 0
+
+
+@pytest.mark.parametrize("kind", ["one_day", "multi_day"])
+def test_days_that_the_task_has_not_cover_nothing(kind):
+    """A visit a day for two months is no plan for a day."""
+    for task, made, answer in experts(kind):
+        later = tuple(v._replace(day=v.day + 10) for v in answer.visits)
+        found = utility(task, made, answers.write(answer._replace(visits=later)))
+        assert found.parts["feasible"] == found.constraints["hours"] == 0
+        assert found.parts["coverage"] <= 0.5 and (kind == "multi_day" or found.value == 0)
