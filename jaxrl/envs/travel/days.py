@@ -3,7 +3,7 @@
 Each function: (task, calls made, Answer) -> (part -> value, constraint -> whether it is met).
 """
 
-from jaxrl.envs.travel import expert, journeys, places, plans, scores
+from jaxrl.envs.travel import journeys, places, plans, scores
 from jaxrl.envs.travel import task as tasks
 from jaxrl.envs.travel import weather as forecasts
 
@@ -17,7 +17,7 @@ def one_day(task, made, answer):
     there = {v.place for v in found if v.day in dates}
     kinds = {p.category for p in there if p.name not in task.places}
     asked = [*_seen(task, there), task.category in kinds, plans.EATING in kinds]
-    wet = expert.umbrella(forecasts.weather(tasks.world(task), tasks.city(task), tasks.date(task)))
+    wet = forecasts.umbrella(tasks.world(task), tasks.city(task), tasks.date(task))
     parts = _days(task, found, unknown, start, dates, window)
     cost = plans.cost(task, found, start)
     return parts | {

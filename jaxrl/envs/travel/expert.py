@@ -66,7 +66,7 @@ def _compare(task):
 
 
 def _one_day(task):
-    plan, town = plans.one_day(task), tasks.city(task)
+    plan = plans.one_day(task)
     first = [
         *(_look(task, name) for name in (task.start, *task.places)),
         ToolCall("weather", {"city": task.city, "date": task.date}),
@@ -78,7 +78,7 @@ def _one_day(task):
         ("Now what else there is nearby.", around),
         ("This order fits the opening hours; I check the way.", [_day(task, start, plan.visits)]),
     ]
-    wet = umbrella(forecasts.weather(tasks.world(task), town, tasks.date(task)))
+    wet = forecasts.umbrella(tasks.world(task), tasks.city(task), tasks.date(task))
     return rounds, Answer(visits=_slots(plan), umbrella=wet, cost=plan.cost)
 
 
@@ -108,11 +108,6 @@ SCRIPTS = {
     "one_day": _one_day,
     "multi_day": _multi_day,
 }
-
-
-def umbrella(forecast):
-    """A forecast -> "yes" where rain is likelier than not."""
-    return "yes" if forecast["rain_percent"] >= 50 else "no"
 
 
 def _look(task, name):

@@ -83,7 +83,8 @@ def window(task, day, out, back):
     """(first, last) minute of a day; a trip that is None cuts nothing short."""
     first, last = DAY
     if day == 1 and out:
-        first = places.minutes(out.arrive[-5:]) + SETTLE
+        same = out.arrive[:10] == task.date  # or else the day is over
+        first = max(first, (places.minutes(out.arrive[-5:]) if same else last) + SETTLE)
     if day == task.days and back:
         last = min(last, places.minutes(back.depart[-5:]) - LEAVE)
     return first, last

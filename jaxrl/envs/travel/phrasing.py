@@ -4,7 +4,7 @@
 Keep the travel time within 75 minutes."
 """
 
-from jaxrl.envs.travel import draws
+from jaxrl.envs.travel import draws, places
 
 WAYS = {
     "walking": ("on foot", "walking"),
@@ -142,7 +142,8 @@ def _values(key, task):
     way = draws.pick(f"{key}/way", WAYS[task.mode]) if task.mode else ""
     whole = {n: f"{getattr(task, n):g}" for n in ("price", "budget", "rating")}
     listed = draws.sample(f"{key}/listed", task.places, len(task.places))
-    named = {"places": _joined(listed), "first": first, "second": second, "way": way}
+    dated = {"date": f"{places.weekday(task.date)} {task.date}"}
+    named = dated | {"places": _joined(listed), "first": first, "second": second, "way": way}
     return task._asdict() | whole | named | {"radius": f"{task.radius_km:g}"}
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from jaxrl.envs.travel import draws
+from jaxrl.envs.travel import draws, places
 
 SKIES = ("sunny", "sunny", "partly cloudy", "cloudy", "light rain", "rain")
 
@@ -20,8 +20,14 @@ def weather(world, city, date):
     return {
         "city": city.name,
         "date": str(date),
+        "weekday": places.weekday(date),
         "sky": sky.replace("rain", "snow") if high < 1 else sky,
         "high_c": high,
         "low_c": high - draws.integer(f"{key}/range", 5, 11),
         "rain_percent": draws.integer(f"{key}/wet", 60, 95) if wet else draws.integer(key, 0, 35),
     }
+
+
+def umbrella(world, city, date):
+    """ "yes" where rain is at least as likely as not, else "no"."""
+    return "yes" if weather(world, city, date)["rain_percent"] >= 50 else "no"
