@@ -30,10 +30,10 @@ def table(env, policies=POLICIES):
     rows = []
     drawn = [env.reset(i)[0].task for i in range(len(env))]
     for name, policy in policies.items():
-        found = [(task.kind, score(task, policy(task))) for task in drawn]
+        found = [score(task, policy(task)) for task in drawn]
         for kind in (*tasks.KINDS, "all"):
-            scored = [u for k, u in found if kind in (k, "all")]
-            rows += [_row(name, kind, scored)] if scored else []
+            mask = np.array([kind in (task.kind, "all") for task in drawn])
+            rows += [_row(name, kind, found, mask)] if mask.any() else []
     return rows
 
 
@@ -47,10 +47,12 @@ def text(rows):
     return "\n".join(lines)
 
 
-def _row(policy, kind, scored):
-    values = np.array([u.value for u in scored], np.float32)
-    low, high = metrics.bootstrap_interval(values, values >= 0, jax.random.key(0))
+def _row(policy, kind, found, mask):
+    values = np.array([u.value for u in found], np.float32)
+    low, high = metrics.bootstrap_interval(values, mask, jax.random.key(0))
+    scored = [u for u, counts in zip(found, mask, strict=True) if counts]
     common = [name for name in scored[0].parts if all(name in u.parts for u in scored)]
     parts = {name: float(np.mean([u.parts[name] for u in scored])) for name in common}
-    named = {"policy": policy, "kind": kind, "n": len(values), "utility": float(values.mean())}
+    value = float(values[mask].mean())
+    named = {"policy": policy, "kind": kind, "n": len(scored), "utility": value}
     return named | {"low": float(low), "high": float(high), "parts": parts}

@@ -31,7 +31,8 @@ def pages(world, city):
 
 def search(world, query, count):
     """The `count` best pages by BM25 among those on the cities a query names, or overviews."""
-    named = [c for name, c in geography.cities().items() if name in fold(query)]
+    asked = fold(query)
+    named = [c for name, c in geography.cities().items() if name in asked]
     found = [page for c in named for page in pages(world, c)]
     found = found or [_overview(world, c) for c in geography.cities().values()]
     scores = _bm25(_words(query), [_words(f"{p.title} {p.title} {p.text}") for p in found])

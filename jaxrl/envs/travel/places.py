@@ -73,20 +73,29 @@ SECOND = (
     "Harbor Harp Heron Horizon Lantern Lion Lotus Meadow Mill Mirror Moon Oak Orchard Otter "
     "Peacock Phoenix Pine River Rose Sail Sparrow Star Stone Swan Tiger Willow"
 ).split()
+STRIDES = (263, 367, 457, 563, 659, 761, 857, 953)  # primes: a walk by one meets every pair
 
 
 @functools.lru_cache(maxsize=1024)
 def places(world, city):
     """All places of a City, by folded name."""
     where = f"{world.seed}/{city.name}"
-    pairs = [f"{a} {b}" for a in FIRST for b in SECOND]
-    names = iter(draws.sample(where, pairs, sum(k.count for k in CATEGORIES.values())))
+    names = _names(where)
     found = {}
     for category, kind in CATEGORIES.items():
         for i in range(kind.count):
             made = _place(f"{where}/{category}/{i}", next(names), category, kind, city)
             found[fold(made.name)] = made
     return found
+
+
+def _names(key):
+    """Names without end, no two alike before all pairs of words have come."""
+    pairs = len(FIRST) * len(SECOND)
+    at, stride = draws.integer(f"{key}/at", 0, pairs - 1), draws.pick(f"{key}/stride", STRIDES)
+    while True:
+        at = (at + stride) % pairs
+        yield f"{FIRST[at // len(SECOND)]} {SECOND[at % len(SECOND)]}"
 
 
 def _place(key, name, category, kind, city):
