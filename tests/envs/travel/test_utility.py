@@ -251,16 +251,16 @@ def test_every_constraint_and_part_has_a_case(kind):
 
 @pytest.mark.parametrize("kind", tasks.KINDS)
 def test_the_value_is_the_formula(kind):
-    task, made, answer = next(experts(kind))
+    task, _, answer = next(experts(kind))
     text = answers.write(answer).replace("\n", "\nCOST: dear\n", 1)
-    found = utility(task, made[: len(made) // 2], text)
+    found = utility(task, (), text)
     parts = dict(found.parts)
     coverage = parts.pop("coverage")
     assert found.value == pytest.approx(coverage * sum(parts.values()) / len(parts))
     assert parts["constraints"] == pytest.approx(
         sum(found.constraints.values()) / len(found.constraints)
     )
-    assert parts["grounded"] < 1 and parts["form"] < 1 and found.malformed == 1
+    assert parts["grounded"] == 0 and parts["form"] < 1 and found.malformed == 1
 
 
 def test_one_place_named_thrice_counts_once():
