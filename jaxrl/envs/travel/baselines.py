@@ -4,6 +4,8 @@ nothing answers at once and says nothing. random_tool calls tools at random with
 sense, then fills the lines of an answer with what it happened to see.
 """
 
+import re
+
 from jaxrl.envs.travel import answers, calls, draws, places, routes
 from jaxrl.envs.travel import task as tasks
 from jaxrl.messages import Message, ToolCall
@@ -21,7 +23,7 @@ def random_tool(task, key="0"):
     key = f"{key}/{task!r}"
     wanted = [_call(f"{key}/{i}", task) for i in range(CALLS)]
     made = [(call, calls.run(tasks.world(task), call)) for call in wanted]
-    seen = sorted(calls.shown(made))
+    seen = sorted(set(re.findall(r'"(?:name|number)": "([^"]*)"', calls.shown(made))))
     turns = [Message("assistant", "", tuple(wanted)), *(Message("tool", text) for _, text in made)]
     return (*turns, Message("assistant", answers.write(_answer(key, task, seen))))
 

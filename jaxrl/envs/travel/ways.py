@@ -71,7 +71,7 @@ def compare(task, made, answer):
     exact = lambda o, t: scores.figure(o.minutes, t.minutes) * scores.figure(o.price, t.price)
     seen, ways = calls.shown(made), calls.travelled(made)
     drive = ("driving", task.origin, task.city)
-    shown = lambda t: drive in ways if t.mode == "driving" else t.number in seen
+    shown = lambda t: drive in ways if t.mode == "driving" else f'"{t.number}"' in seen
     parts = {
         "coverage": scores.share([*(m in stated for m in listed), chosen is not None]),
         "figures": scores.share(m in stated and exact(*stated[m]) for m in listed),

@@ -23,10 +23,8 @@ def test_every_result_is_what_the_tool_returns(kind, number):
 @pytest.mark.parametrize("kind, number", DRAWN)
 def test_the_answer_names_nothing_that_no_result_showed(kind, number):
     messages = expert.solve(sketches.draw(0, "rl", kind, number))
-    made = [(call, "") for m in messages for call in m.calls]
-    results = [m.content for m in messages if m.role == "tool"]
-    shown = calls.shown([(c, text) for (c, _), text in zip(made, results, strict=True)])
+    shown = "\n".join(m.content for m in messages if m.role == "tool")
     found = answers.parse(messages[-1].content)
     named = {*found.route, *found.picks, *(v.place for v in found.visits)}
     named |= {t.number for t in (*found.travels, *found.options)} - {"-"}
-    assert named and named <= shown and found.malformed == 0
+    assert named and all(name in shown for name in named) and found.malformed == 0
