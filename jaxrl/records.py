@@ -17,7 +17,8 @@ class Trajectory:
 
     Of a batch that several processes share, each has its own part; see rollouts.collect.everyone.
 
-    Three masks: `valid` (a real token), `mask` (the policy chose it), `Rows.mask` (in the loss).
+    Three masks: `valid` (a real token: the policy's, or a tool's or env's), `mask` (the policy chose it),
+    `Rows.mask` (in the loss).
     """
 
     prompt_tokens: np.ndarray  # [P, T] int32, padded on the left
@@ -39,6 +40,8 @@ class Trajectory:
     step: int = 0  # the update it is for; step − version = its staleness
     squares: np.ndarray | None = None  # [B, R] f32: Σ_v π_v² where each token was drawn, if asked
     greedy: np.ndarray | None = None  # [B] f32: reward of the prompt's greedy response, if asked
+    turn: np.ndarray | None = None  # [B, R] int32 from 1, where valid: the reply a token is part of
+    # or, of what the world says, comes behind
 
 
 @struct.dataclass

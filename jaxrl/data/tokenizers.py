@@ -51,6 +51,10 @@ class Tokenizer:
         """The token as the vocabulary spells it, special tokens included."""
         return None if id is None else self.core.id_to_token(id)
 
+    def specials(self) -> list[str]:
+        """The special tokens, as text."""
+        return [t.content for t in self.core.get_added_tokens_decoder().values() if t.special]
+
     def token_bytes(self) -> list[bytes]:
         """Bytes each id adds to the decoded text [vocab_size]; b"" for special tokens and holes."""
         return self._bytes

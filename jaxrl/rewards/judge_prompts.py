@@ -6,6 +6,7 @@ Nothing of a trajectory reaches the first message.
 
 import json
 
+from jaxrl.chat.text import cut
 from jaxrl.messages import Message
 from jaxrl.rewards import transcript
 
@@ -43,7 +44,7 @@ def pointwise(rubric, of, limits):
 
 
 def _request(rubric, head, tail, form, of, shown, limits):
-    query = transcript.fenced("QUERY", transcript.cut(of.query, limits.query))
+    query = transcript.fenced("QUERY", cut(of.query, limits.query))
     parts = [
         head,
         DATA,

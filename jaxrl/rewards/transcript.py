@@ -12,6 +12,7 @@ import json
 import re
 from typing import NamedTuple
 
+from jaxrl.chat.text import cut
 from jaxrl.messages import ToolCall
 
 NO_ANSWER = "[The agent gave no final answer.]"
@@ -89,15 +90,6 @@ def answer(transcript, limits):
     """The final answer, or the fixed sentence that stands for a missing one."""
     text = transcript.answer
     return cut(text, limits.answer) if text.strip() else NO_ANSWER
-
-
-def cut(text, most):
-    """`text`, or its first and last characters, `most` in all, and how many are left out."""
-    if len(text) <= most:
-        return text
-    head, tail = most - most // 2, most // 2
-    left_out = f"[… {len(text) - most} characters left out …]"
-    return f"{text[:head]}{left_out}{text[len(text) - tail :]}"
 
 
 def fenced(tag, text):

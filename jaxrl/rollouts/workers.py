@@ -53,9 +53,14 @@ class EnvPool:
 
     def step(self, states, actions):
         """env.step on each pair, in order: a list of Step, with a Failure where a call has none."""
-        return list(self._threads.map(self._step, zip(states, actions, strict=True)))
+        pairs = zip(states, actions, strict=True)
+        return [asked.result() for asked in [self.submit("step", *pair) for pair in pairs]]
 
-    def _step(self, request):
+    def submit(self, method, state, argument):
+        """The Future of env.step or env.use (its Step, its pair), or of a Failure."""
+        return self._threads.submit(self._call, (method, state, argument))
+
+    def _call(self, request):
         worker = self._idle.get()
         try:
             return worker.call(request)
@@ -193,9 +198,11 @@ def _listen(pipe, requests):
         os._exit(0)  # the parent is gone: end even in the middle of a call
 
 
-def _answer(env, state, action):
+def _answer(env, method, state, argument):
     try:
-        step = env.step(state, action)
+        step = getattr(env, method)(state, argument)
+        if method != "step":
+            return step
         reward = step.reward
         if not isinstance(reward, numbers.Real) or not abs(reward) <= LARGEST:  # NaN is neither
             return Failure("not_a_number", f"reward {reward!r:.200}")
