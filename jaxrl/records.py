@@ -17,8 +17,8 @@ class Trajectory:
 
     Of a batch that several processes share, each has its own part; see rollouts.collect.everyone.
 
-    Three masks: `valid` (a real token: the policy's, or a tool's or env's), `mask` (the policy chose it),
-    `Rows.mask` (in the loss).
+    Three masks: `valid` (a real token, whoever wrote it), `mask` (the policy chose it), `Rows.mask`
+    (in the loss).
     """
 
     prompt_tokens: np.ndarray  # [P, T] int32, padded on the left

@@ -193,5 +193,5 @@ def test_limits_that_leave_no_room_are_refused():
     for key in ("turns", "tokens", "reply", "observation", "seconds"):
         with pytest.raises(ValueError, match=rf"rollout.{key}=0: give more than 0"):
             Limits(**{key: 0})
-    with pytest.raises(ValueError, match="rollout.history='lost': give one of"):
+    with pytest.raises(ValueError, match=r"rollout.history='lost': give one of"):
         Limits(history="lost")
