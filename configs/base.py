@@ -50,72 +50,84 @@ def rl():
             "factor": 1.0,  # penalty of a response of max_new tokens
         }
     )
-    c.advantage = ConfigDict(
+    c.advantage, c.loss = _advantage(), _loss()
+    c.learner = ConfigDict(
         {
-            "name": "grpo",  # a key of jaxrl.algos.estimators.ESTIMATORS
-            "ddof": 1,  # of the group's standard deviation
-            "eps": 1e-6,  # guards the division by it
-            "eps_mode": "add",  # add, floor
-            "singleton": "zero",  # a group with one scorable sample: zero, raw, error
-            "zero_std_rel_tol": 1e-6,  # below this, relative to the rewards, a std is zero
-            "style": "",  # verl, trl, tunix, openrlhf: that library's choice of the five above
-            # What follows is taken by the estimators named alone, and refused by the others.
-            "mean_level": "group",  # levels: group, batch, none
-            "std_level": "group",  # levels: the same; gigpo: group, none
-            "leave_one_out": False,  # levels: the mean is over the others
-            "weights": (),  # gdpo: of the reward dimensions; () = equal
-            "whiten_by": "tokens",  # gdpo, reinforce_plus_plus_baseline: tokens, samples
-            "gpg_counts": "groups",  # gpg: the correction counts groups (paper), rewards (verl)
-            "keep": 0,  # gfpo: samples kept of a group; 0 = half
-            "keep_by": "length",  # gfpo: length, efficiency
-            "gamma": 1.0,  # token estimators: discount a token
-            "lam": 1.0,  # gae
-            "whiten": False,  # gae, vtrace, upgo: standardise over the batch's tokens
-            "rho_clip": 1.0,  # vtrace, upgo: bound on the weight of an advantage
-            "c_clip": 1.0,  # vtrace: bound on the weight of a trace
-            "zero_tail": False,  # optimal token baselines: none where one sample is left
-            "step_weight": 1.0,  # gigpo: of the step advantage
-            "round_gamma": 0.995,  # efficiency_eapo: discount a round
-            "all_correct": "keep",  # efficiency_eapo: questions without a contrast: keep, zero
-            "multiple": 1,  # efficiency_eapo: samples in the loss, rounded down to a multiple of it
-            "evidence_mode": "abs",  # evidence_eapo: abs, minmax, z
-            "evidence_weight": 0.3,  # evidence_eapo: must not outweigh the outcome
-            "outcome_weight": 0.7,  # evidence_eapo
-            "format_weight": 0.0,  # evidence_eapo
-            "execution_tokens": "later",  # anchor_execution: later steps only, or all
+            "width": 0,  # columns of a row; 0 = room for one group of the longest kind
+            "scored": 0,  # scored tokens of a row; 0 = the same
+            "micro": 1,  # rows a micro-batch
+            "epochs": 1,  # updates on each batch of rollouts
+            "old_logp": "sampler",  # where the proximal log-probs come from: sampler, learner
         }
     )
-    c.loss = ConfigDict(
-        {  # unset = the default that objectives.OPTIONS gives for the name, and refused otherwise
-            "name": "ppo_clip",  # a key of jaxrl.algos.objectives.OBJECTIVES
-            "eps_low": _unset(float),  # how far the ratio (dppo: the law) may move, downward
-            "eps_high": _unset(float),  # and upward
-            "dual_clip": _unset(float),  # bound on the ratio where the advantage is negative
-            "delta": _unset(float),  # the same in two_sided_clip
-            "ratio": _unset(str),  # token, sequence (GSPO), sequence_token
-            "max_ratio": _unset(float),  # cap of the ratio in dppo_tv and dppo_kl
-            "tau_pos": _unset(float),  # sapo: how fast off-policy tokens fade, by the advantage
-            "tau_neg": _unset(float),
-            "beta": _unset(float),  # dro: weight of the squared log-ratio
-            "cov_share": _unset(float),  # clip_cov, kl_cov: share of tokens that are singled out
-            "cov_low": _unset(float),  # clip_cov: among covariances between these two
-            "cov_high": _unset(float),
-            "cov_coef": _unset(float),  # kl_cov: weight of the penalty on them
-            "aggregation": _unset(str),  # a key of jaxrl.ops.aggregations.AGGREGATIONS
-            "max_length": _unset(int),  # divisor of seq_mean_token_sum_norm (Dr.GRPO)
-            "kl_coef": _unset(float),  # weight of the KL to the initial policy; 0 = no copy is kept
-            "kl_form": _unset(str),  # k1, abs, k2, k3, or k1+, abs+, k3+ with k2's gradient
-            "kl_limit": _unset(float),  # the KL's log-ratio is kept within ± this
-            "entropy_coef": _unset(float),
-            # share of tokens, those of highest entropy, that teach; 1 = all
-            "top_entropy": _unset(float),
-            # weights for what the sampler computes otherwise than the learner: none, tis_token,
-            # tis_sequence, icepop, mask_sequence, off_policy_mask
-            "correction": _unset(str),
-            "correction_low": _unset(float),  # the weights it keeps
-            "correction_high": _unset(float),  # also the cap of tis, and δ of off_policy_mask
+    c.log = ConfigDict({"rollouts": 8})  # rollouts kept an update: the best and the worst
+    return c.lock()
+
+
+def agent():
+    """Reinforcement learning of agents: many turns, tools, judges (jaxrl/recipes/agent.py)."""
+    c = _common()
+    c.env = ConfigDict(
+        {
+            "name": "open_travel",  # a key of jaxrl.envs.table.ENVS, or "module:Class"
+            "params": {},  # keyword arguments of the env
         }
     )
+    c.eval = ConfigDict(
+        {
+            "params": {},  # what differs from env.params in the held-out env; {} = no evaluation
+            "every": 0,  # updates between evaluations; 0 = before and after only
+        }
+    )
+    c.rollout = ConfigDict(
+        {
+            "prompts": 8,  # P: tasks an update
+            "group": 8,  # G: episodes a task
+            "anchor": False,  # the first of a group is greedy (ArenaRL)
+            "temperature": 1.0,
+            "top_k": 0,  # 0 = off
+            "top_p": 1.0,  # 1 = off
+            "zero_variance": "keep",  # groups without signal: keep, drop
+            "prompt": 2048,  # longest prompt in tokens, the tools' schemas included
+            "turns": 8,  # replies; with the last of them tools cannot be called any more
+            "tokens": 2048,  # behind the prompt, what tools return included
+            "reply": 512,  # tokens of one reply
+            "observation": 4000,  # characters of one result; of a longer one the middle is cut
+            "seconds": 600.0,  # of an episode
+            # kept: earlier turns stay as they were drawn, and an episode is one sample; rendered:
+            # the template renders them anew each turn, and every turn is a sample
+            "history": "kept",
+            "at_once": 64,  # episodes under way together
+            "workers": 2,  # processes that run tools and score
+            "call_seconds": 10.0,  # limit of one call of a tool, and of scoring
+            "memory_mb": 1024,  # limit for such a process
+        }
+    )
+    c.engine = ConfigDict(
+        {
+            "slots": 16,  # requests that decode at once
+            "pages": 1024,  # of keys and values, shared by all
+            "page": 16,  # tokens of a page
+            "steps": 8,  # tokens that are drawn between two looks of the host
+            "chunk": 256,  # tokens of a prompt that are prefilled between two turns of decoding
+        }
+    )
+    c.reward = ConfigDict(
+        {
+            "name": "env",  # env, tournament, pointwise (jaxrl/rewards/graders.py)
+            "topology": "single_elimination",  # a key of jaxrl.ops.tournament.TOPOLOGIES
+            "judge": "program",  # program: the env's utility and noise; endpoint: a chat model
+            "sigma": 0.0,  # program: the judge's noise, in units of utility
+            "shared": 0.0,  # program: share of its variance that both sides of a call have alike
+            "bias": 0.0,  # program: what the one shown first gets on top
+            "rubric": "travel",  # endpoint: a key of jaxrl.rewards.rubric.RUBRICS
+            "tries": 10,  # endpoint: before a judgement is neutral
+            "url": "",  # endpoint: https://…/v1; its key is read from OPENAI_API_KEY
+            "model": "",  # endpoint: the judge's name there
+            "record": "",  # endpoint: file of its replies; with url "" they are all there is
+        }
+    )
+    c.advantage, c.loss = _advantage(), _loss()
     c.learner = ConfigDict(
         {
             "width": 0,  # columns of a row; 0 = room for one group of the longest kind
@@ -241,5 +253,77 @@ def _common():
                 }
             ),
             "checkpoint": ConfigDict({"every": 10, "keep": 2}),  # updates; 0 = at the end only
+        }
+    )
+
+
+def _advantage():
+    return ConfigDict(
+        {
+            "name": "grpo",  # a key of jaxrl.algos.estimators.ESTIMATORS
+            "ddof": 1,  # of the group's standard deviation
+            "eps": 1e-6,  # guards the division by it
+            "eps_mode": "add",  # add, floor
+            "singleton": "zero",  # a group with one scorable sample: zero, raw, error
+            "zero_std_rel_tol": 1e-6,  # below this, relative to the rewards, a std is zero
+            "style": "",  # verl, trl, tunix, openrlhf: that library's choice of the five above
+            # What follows is taken by the estimators named alone, and refused by the others.
+            "mean_level": "group",  # levels: group, batch, none
+            "std_level": "group",  # levels: the same; gigpo: group, none
+            "leave_one_out": False,  # levels: the mean is over the others
+            "weights": (),  # gdpo: of the reward dimensions; () = equal
+            "whiten_by": "tokens",  # gdpo, reinforce_plus_plus_baseline: tokens, samples
+            "gpg_counts": "groups",  # gpg: the correction counts groups (paper), rewards (verl)
+            "keep": 0,  # gfpo: samples kept of a group; 0 = half
+            "keep_by": "length",  # gfpo: length, efficiency
+            "gamma": 1.0,  # token estimators: discount a token
+            "lam": 1.0,  # gae
+            "whiten": False,  # gae, vtrace, upgo: standardise over the batch's tokens
+            "rho_clip": 1.0,  # vtrace, upgo: bound on the weight of an advantage
+            "c_clip": 1.0,  # vtrace: bound on the weight of a trace
+            "zero_tail": False,  # optimal token baselines: none where one sample is left
+            "step_weight": 1.0,  # gigpo: of the step advantage
+            "round_gamma": 0.995,  # efficiency_eapo: discount a round
+            "all_correct": "keep",  # efficiency_eapo: questions without a contrast: keep, zero
+            "multiple": 1,  # efficiency_eapo: samples in the loss, rounded down to a multiple of it
+            "evidence_mode": "abs",  # evidence_eapo: abs, minmax, z
+            "evidence_weight": 0.3,  # evidence_eapo: must not outweigh the outcome
+            "outcome_weight": 0.7,  # evidence_eapo
+            "format_weight": 0.0,  # evidence_eapo
+            "execution_tokens": "later",  # anchor_execution: later steps only, or all
+        }
+    )
+
+
+def _loss():
+    return ConfigDict(
+        {  # unset = the default that objectives.OPTIONS gives for the name, and refused otherwise
+            "name": "ppo_clip",  # a key of jaxrl.algos.objectives.OBJECTIVES
+            "eps_low": _unset(float),  # how far the ratio (dppo: the law) may move, downward
+            "eps_high": _unset(float),  # and upward
+            "dual_clip": _unset(float),  # bound on the ratio where the advantage is negative
+            "delta": _unset(float),  # the same in two_sided_clip
+            "ratio": _unset(str),  # token, sequence (GSPO), sequence_token
+            "max_ratio": _unset(float),  # cap of the ratio in dppo_tv and dppo_kl
+            "tau_pos": _unset(float),  # sapo: how fast off-policy tokens fade, by the advantage
+            "tau_neg": _unset(float),
+            "beta": _unset(float),  # dro: weight of the squared log-ratio
+            "cov_share": _unset(float),  # clip_cov, kl_cov: share of tokens that are singled out
+            "cov_low": _unset(float),  # clip_cov: among covariances between these two
+            "cov_high": _unset(float),
+            "cov_coef": _unset(float),  # kl_cov: weight of the penalty on them
+            "aggregation": _unset(str),  # a key of jaxrl.ops.aggregations.AGGREGATIONS
+            "max_length": _unset(int),  # divisor of seq_mean_token_sum_norm (Dr.GRPO)
+            "kl_coef": _unset(float),  # weight of the KL to the initial policy; 0 = no copy is kept
+            "kl_form": _unset(str),  # k1, abs, k2, k3, or k1+, abs+, k3+ with k2's gradient
+            "kl_limit": _unset(float),  # the KL's log-ratio is kept within ± this
+            "entropy_coef": _unset(float),
+            # share of tokens, those of highest entropy, that teach; 1 = all
+            "top_entropy": _unset(float),
+            # weights for what the sampler computes otherwise than the learner: none, tis_token,
+            # tis_sequence, icepop, mask_sequence, off_policy_mask
+            "correction": _unset(str),
+            "correction_low": _unset(float),  # the weights it keeps
+            "correction_high": _unset(float),  # also the cap of tis, and δ of off_policy_mask
         }
     )

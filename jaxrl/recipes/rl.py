@@ -32,23 +32,23 @@ def train(c, state, tasks, collect, select, estimate, learn, after):
     return state
 
 
-def prepare(c, workdir):
+def prepare(c, workdir, plan=plan):
     """The Plan of a run, new or resumed; raises on bad settings before anything is computed."""
     p = plan(c)
     setup.write_config(c, workdir)
     return p
 
 
-def run(c, workdir, p=None):
+def run(c, workdir, p=None, parts=Run):
     """Trains as `c` says, or goes on with what `workdir` holds, and writes the report.
 
-    p: what `prepare` returned, if the caller has done so.  returns: rows of eval.jsonl, oldest
-    first.
+    p: what `prepare` returned, if the caller has done so. parts: the class whose methods are the
+    arrows.  returns: rows of eval.jsonl, oldest first.
     """
     p = prepare(c, workdir) if p is None else p
     if hosts.first():
         metrics.print_config(c.to_dict())
-    with Run(c, p, workdir) as r:
+    with parts(c, p, workdir) as r:
         state = train(c, r.state, r.tasks, r.collect, r.select, r.estimate, r.learn, r.after)
         r.finish(state)
     if hosts.first():

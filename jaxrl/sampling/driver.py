@@ -1,8 +1,11 @@
 """An engine in a thread of its own: requests come from any thread or event loop, as futures."""
 
+import asyncio
 import queue
 import threading
 from concurrent.futures import Future
+
+from jaxrl.sampling.engine import Request
 
 
 class Driver:
@@ -30,6 +33,11 @@ class Driver:
         future = Future()
         self._orders.put(lambda: self._begin(request, future))
         return future
+
+    async def draw(self, ids, max_new, law, seed, stop=()):
+        """The Job of one request, awaited."""
+        request = Request(tuple(ids), max_new, law, stop, seed)
+        return await asyncio.wrap_future(self.submit(request))
 
     def load(self, params):
         """Other weights for all later requests. None may be under way (RuntimeError)."""

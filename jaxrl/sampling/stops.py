@@ -71,7 +71,8 @@ class Watch:
         """The place of the token in which a string ended; None if none did."""
         stopped = len(self._step) - 1
         for place, token in enumerate(ids):
-            for byte in self._bytes[token]:
+            said = self._bytes[token] if token < len(self._bytes) else b""  # a model may have more
+            for byte in said:
                 self._state = self._step[self._state, byte]
             if self._state == stopped:
                 return place

@@ -32,6 +32,10 @@ SCHEMA = {
     "scorer/timeout": ("rollouts", "count whose scorer ran out of time"),
     "scorer/crash": ("rollouts", "count whose scorer's process ended"),
     "scorer/not_a_number": ("rollouts", "count whose reward was NaN, infinite or no number"),
+    "reward/utility": (
+        "utility",
+        "mean of the env's own reward, where a judge gives the other one",
+    ),
     "groups/zero_std": ("groups", "count in which every reward is equal: no signal"),
     "groups/dropped": ("groups", "count left out of the update"),
     "judge/comparisons": ("matches", "count judged: both orders of two trajectories"),
@@ -41,6 +45,17 @@ SCHEMA = {
     "judge/ties": ("matches", "count in which both got the same"),
     "judge/miscounted": ("judgements", "count whose sum does not follow from their dimensions"),
     "judge/first_wins": ("fraction", "calls won by the one shown first, of those with a winner"),
+    "agent/turns": ("replies", "mean number of an episode"),
+    "agent/calls": ("calls", "mean number of tool calls that could be read, of an episode"),
+    "agent/malformed": ("calls", "count that could not be read"),
+    "agent/refused": ("calls", "count of unknown tools, or with arguments that do not fit"),
+    "agent/broken": ("calls", "count whose tool failed, crashed or took too long"),
+    "ending/answer": ("fraction", "episodes that ended as the env says; the next five by a limit"),
+    "ending/turns": ("fraction", "episodes with too many turns"),
+    "ending/reply": ("fraction", "episodes with a reply that was too long"),
+    "ending/tokens": ("fraction", "episodes without room for more tokens"),
+    "ending/time": ("fraction", "episodes that took too long"),
+    "ending/failed": ("fraction", "episodes whose env broke down: unscorable"),
     "length/mean": ("tokens", "mean response length, the stop token included"),
     "length/max": ("tokens", "longest response"),
     "length/truncated": ("rollouts", "count ended by the length limit"),
@@ -107,7 +122,7 @@ class Writer:
         with contextlib.ExitStack() as stack:
             open_ = lambda name: stack.enter_context(_reopen(folder / name, resume_at))
             self._metrics, self._rollouts = open_("metrics.jsonl"), open_("rollouts.jsonl")
-            self._evals = open_("eval.jsonl")
+            self._evals, self._tournaments = open_("eval.jsonl"), open_("tournaments.jsonl")
             board = Board(folder / "tensorboard", resume_at)
             self._board = stack.enter_context(contextlib.closing(board))
             self._open = stack.pop_all()
@@ -133,13 +148,19 @@ class Writer:
         for row in rows:
             _append(self._rollouts, row)
 
+    def tournaments(self, rows):
+        """Tournaments of groups: {step, task, topology, players, matches}."""
+        for row in rows:
+            _append(self._tournaments, row)
+
     def evaluation(self, row):
         """One evaluated set: {step, name, n, correct, accuracy, low, high, rows}.
 
-        Or, where nothing is answered, {step, name, n, loss} and figures of its kind.
+        With `reward` in place of correct and accuracy where tasks have degrees; where nothing is
+        answered {step, name, n, loss} and figures of its kind.
         """
         _append(self._evals, row)
-        kind = "loss" if "loss" in row else "accuracy"
+        kind = next(kind for kind in ("loss", "reward", "accuracy") if kind in row)
         self._chart({f"eval/{row['name']}": row[kind]}, row["step"])
 
     def _chart(self, values, step):

@@ -122,7 +122,7 @@ class Mute:
     def update(self, *_):
         """Writes nothing."""
 
-    rollouts = evaluation = update
+    rollouts = tournaments = evaluation = update
 
 
 def _befell(host, dropped, broken):

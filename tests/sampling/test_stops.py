@@ -72,6 +72,10 @@ def test_ids_beyond_the_tokenizer_say_nothing():
     np.testing.assert_array_equal(table[:, len(PIECES) :], np.repeat(states[:, None], 14, 1))
 
 
+def test_ids_beyond_the_tokenizer_say_nothing_on_the_host_either():
+    assert stops.Watch(("ab",), [b"a", b"b"]).feed([0, 7, 1]) == 2
+
+
 def test_agrees_with_the_tokenizers_own_text():
     """On real token bytes: what decodes to a text with the stop string has stopped."""
     vocab = tiny.TOKENIZER.vocab_size

@@ -70,10 +70,11 @@ class Talk:
     """Without tools: goes on asking until a reply has a full stop; a reward for each reply."""
 
     size: int = 4
+    ends: str = ""  # characters that end a reply: a random model writes its end token too rarely
 
     @property
     def stop(self):
-        return ()
+        return tuple(self.ends)
 
     def __len__(self):
         return self.size

@@ -1,0 +1,160 @@
+"""A config of `agent` -> all that a run needs, checked before anything is compiled or computed."""
+
+import dataclasses
+from typing import Any
+
+from jaxrl import tools
+from jaxrl.algos import estimators, objectives
+from jaxrl.chat import templates
+from jaxrl.envs import table
+from jaxrl.envs.base import Env, choose
+from jaxrl.models import rotary
+from jaxrl.ops import distributions
+from jaxrl.parallel import hosts, mesh
+from jaxrl.rewards.graders import RewardConfig
+from jaxrl.rollouts.episodes import Limits
+from jaxrl.sampling.engine import EngineConfig
+from jaxrl.training import setup
+from jaxrl.training.learner import LearnerConfig
+
+LIMITS = ("turns", "tokens", "reply", "observation", "seconds", "history")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What an AgentRun builds from."""
+
+    base: setup.Base
+    env: Env
+    held_out: Env | None
+    held_out_params: dict[str, Any]
+    laws: tuple[distributions.Law, ...]  # of the members of a group
+    limits: Limits
+    engine: EngineConfig
+    reward: RewardConfig
+    estimator: estimators.EstimatorConfig
+    objective: objectives.ObjectiveConfig
+    learner: LearnerConfig
+
+
+def plan(c):
+    """Raises, naming key, value and fix, on any setting that cannot work."""
+    _check_numbers(c)
+    limits = Limits(**{key: c.rollout[key] for key in LIMITS})
+    reward, engine = RewardConfig(**c.reward), EngineConfig(**c.engine)
+    estimator = estimators.EstimatorConfig(**c.advantage)
+    estimators.check(estimator, c.rollout.group)
+    _check_estimator(estimator.name, reward.name)
+    objective = objectives.ObjectiveConfig(**c.loss)
+    objectives.check(objective, c.learner.old_logp)
+    params, different = c.env.params.to_dict(), c.eval.params.to_dict()
+    env = table.build(c.env.name, params)
+    held_out = table.build(c.env.name, params | different) if different else None
+    base = setup.open_base(c, {"learner.micro": c.learner.micro}, c.steps * c.learner.epochs)
+    length = c.rollout.prompt + limits.tokens
+    rotary.check_length(base.model, length, "rollout.prompt and rollout.tokens", "lower one")
+    if length > engine.pages * engine.page:
+        raise ValueError(
+            f"engine.pages={engine.pages} of {engine.page} tokens cannot hold one episode, of up to "
+            f"{length} (rollout.prompt and rollout.tokens): raise it; {-(-length // engine.page)} "
+            "for each of engine.slots keeps all in memory"
+        )
+    for one in (env, held_out) if held_out else (env,):
+        _check_prompts(one, base.tokenizer, c.rollout.prompt)
+    return Plan(
+        base,
+        env,
+        held_out,
+        params | different,
+        _laws(c.rollout),
+        limits,
+        dataclasses.replace(engine, dtype=base.how["dtype"]),
+        reward,
+        estimator,
+        objective,
+        _learner(c, base.mesh, limits),
+    )
+
+
+def _check_numbers(c):
+    choose("rollout.zero_variance", c.rollout.zero_variance, ("keep", "drop"))
+    rollout = [f"rollout.{key}" for key in ("prompts", "group", "prompt", "at_once", "workers")]
+    for key in ("steps", *rollout, "learner.micro", "learner.epochs", "checkpoint.keep"):
+        section, _, name = key.rpartition(".")
+        value = c[section][name] if section else c[name]
+        if value < 1:
+            raise ValueError(f"{key}={value}: give at least 1")
+    if c.rollout.temperature == 0:
+        raise ValueError("rollout.temperature=0.0: equal episodes teach nothing; give more than 0")
+    if not 0 <= c.seed < 2**32:
+        raise ValueError(f"seed={c.seed}: give a number in [0, 2³²)")
+    if hosts.count() > 1:
+        raise ValueError(
+            f"{hosts.count()} processes: agents are trained by one, with all its devices; recipes "
+            "without tools (configs/quickstart.py) take several"
+        )
+
+
+def _check_estimator(name, reward):
+    needs = set(estimators.find(name).needs)
+    if needs - {"rank"}:
+        raise ValueError(
+            f"advantage.name={name!r} needs {sorted(needs)}, which episodes do not have: give "
+            "'arena', 'grpo' or another that compares rewards"
+        )
+    if "rank" in needs and reward != "tournament":
+        raise ValueError(
+            f"advantage.name={name!r} with reward.name={reward!r}, which ranks nobody: give "
+            "reward.name='tournament'"
+        )
+
+
+def _laws(rollout):
+    """The anchor draws the likeliest token, and its log-probs are those of the others' softmax."""
+    law = distributions.Law(rollout.temperature, rollout.top_k, rollout.top_p)
+    greedy = distributions.Law(rollout.temperature, top_k=1)
+    return ((greedy,) if rollout.anchor else (law,)) + (law,) * (rollout.group - 1)
+
+
+def _learner(c, where, limits):
+    samples = c.rollout.prompts * c.rollout.group
+    if limits.history == "kept":
+        longest, branch, trees = (
+            c.rollout.prompt,
+            c.rollout.group * limits.tokens,
+            c.rollout.prompts,
+        )
+    else:
+        longest, branch, trees = (
+            c.rollout.prompt + limits.tokens,
+            limits.reply,
+            samples * limits.turns,
+        )
+    width, scored = longest + branch, branch
+    for key, need in (("width", width), ("scored", scored)):
+        if 0 < c.learner[key] < need:
+            raise ValueError(
+                f"learner.{key}={c.learner[key]} cannot hold one group, which may need {need}: "
+                "raise or zero it, or lower rollout.group, rollout.tokens or rollout.prompt"
+            )
+    return LearnerConfig(
+        width=mesh.columns(where, "learner.width", c.learner.width, width),
+        scored=mesh.columns(where, "learner.scored", c.learner.scored, scored),
+        rows=-(-trees // c.learner.micro) * c.learner.micro,
+        micro=c.learner.micro,
+        epochs=c.learner.epochs,
+        old_logp=c.learner.old_logp,
+        temperature=c.rollout.temperature,
+    )
+
+
+def _check_prompts(env, tokenizer, limit):
+    """Every task's prompt must fit: a long one is refused here, not after an hour."""
+    shown = tuple(map(tools.tool, getattr(env, "tools", ())))
+    for index in range(len(env)):
+        length = len(templates.render(tokenizer, env.reset(index)[1], tools=shown))
+        if length > limit:
+            raise ValueError(
+                f"task {index} has a prompt of {length} tokens, but rollout.prompt={limit}: raise "
+                "it, or leave such tasks out"
+            )
