@@ -6,6 +6,8 @@ The result is locked: a key that is not listed here is refused, in a file and on
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder as _unset  # takes a value of one type
 
+from jaxrl.models import fresh
+
 
 def rl():
     """Group-relative reinforcement learning (jaxrl/recipes/rl.py)."""
@@ -89,6 +91,7 @@ def agent():
             "top_p": 1.0,  # 1 = off
             "zero_variance": "keep",  # groups without signal: keep, drop
             "prompt": 2048,  # longest prompt in tokens, the tools' schemas included
+            "schemas": True,  # shown in the prompt; False: the policy was trained to know them
             "turns": 8,  # replies; with the last of them tools cannot be called any more
             "tokens": 2048,  # behind the prompt, what tools return included
             "reply": 512,  # tokens of one reply
@@ -138,6 +141,36 @@ def agent():
         }
     )
     c.log = ConfigDict({"rollouts": 8})  # rollouts kept an update: the best and the worst
+    return c.lock()
+
+
+def stages():
+    """An agent in one command: expert's episodes → SFT → RL (jaxrl/recipes/stages.py)."""
+    start = fresh.FreshConfig()
+    c = ConfigDict(
+        {
+            # the policy if sft.model.checkpoint is empty: small, random, of its own vocabulary
+            "start": ConfigDict(
+                {
+                    "vocab": start.vocab,  # tokens at most, fitted to the expert's episodes
+                    "width": start.width,
+                    "layers": start.layers,
+                    "heads": start.heads,
+                    "feed_forward": start.feed_forward,
+                    "context": start.context,
+                }
+            ),
+            "expert": ConfigDict(
+                {
+                    "params": {},  # what differs from rl.env.params in the env it solves for SFT
+                    "tasks": 0,  # so many of them; 0 = all
+                    "held_out": 32,  # more, for the loss of held-out episodes
+                }
+            ),
+            "sft": sft(),
+            "rl": agent(),  # its model.checkpoint is what SFT has made
+        }
+    )
     return c.lock()
 
 

@@ -23,7 +23,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from jaxrl.parallel import hosts
-from jaxrl.recipes import preference, rl, sft
+from jaxrl.recipes import agent, preference, rl, sft, stages
 from jaxrl.training import metrics
 from jaxrl.training.checkpoint import SaveFailed
 
@@ -73,7 +73,7 @@ def train():
     """Picks the recipe by the kind of config, and prints what the run came to."""
     try:
         c = CONFIG.value
-        recipe = rl if "rollout" in c else preference if "loss" in c else sft
+        recipe = _recipe(c)
         if "://" in WORKDIR.value:
             raise ValueError(f"--workdir={WORKDIR.value}: mount the bucket and give its directory")
         plan = recipe.prepare(c, WORKDIR.value)
@@ -82,17 +82,32 @@ def train():
     evals = _run(recipe, c, plan)
     if not hosts.first():
         return
-    print(f"report: {WORKDIR.value}/report.html")
-    if evals and evals[-1]["step"] == c.steps:
-        kind = "loss" if "loss" in evals[0] else "accuracy"
+    where, steps = _last_stage()
+    print(f"report: {where}/report.html")
+    if evals and evals[-1]["step"] == steps:
+        kind = next(kind for kind in ("loss", "reward", "accuracy") if kind in evals[0])
         before, after = evals[0][kind], evals[-1][kind]
         print(f"held-out {kind}: before {before:.3f} → after {after:.3f}")
 
 
+def _recipe(c):
+    """The module whose kind of config this is: configs/base.py has a function for each."""
+    if "rl" in c:
+        return stages
+    if "engine" in c:
+        return agent
+    return rl if "rollout" in c else preference if "loss" in c else sft
+
+
+def _last_stage():
+    """(directory, updates) of the run, or of the last of its stages."""
+    c, where = CONFIG.value, Path(WORKDIR.value)
+    return (where / "rl", c.rl.steps) if "rl" in c else (where, c.steps)
+
+
 def _end_early():
     """Where a signal stopped the run, the exit code by which a cluster's manager starts it anew."""
-    rows = metrics.read_rows(Path(WORKDIR.value) / "metrics.jsonl")[0]
-    if not rows or rows[-1]["step"] + 1 < CONFIG.value.steps:
+    if not metrics.finished(*_last_stage()):
         print("stopped by a signal, and saved: the same command goes on", flush=True)
         sys.exit(os.EX_TEMPFAIL)
 

@@ -40,7 +40,9 @@ def batches(dataset, size, seed):
 def text_rows(path):
     """A JSON-lines file as a MapDataset of {"messages": [...]} or {"prompt": ..., "response": ...}.
 
-    Every broken line is listed, with its number, before any is used. Blank lines are skipped.
+    Beside messages there may be "tools", and in those of the assistant "tool_calls", both in
+    OpenAI's form. Every broken line is listed, with its number, before any is used. Blank lines are
+    skipped.
     """
     forms = '{"messages": [...]} or {"prompt": ..., "response": ...}'
     return _read(path, _text_fault, forms)
@@ -90,7 +92,10 @@ def _parse(line, fault_of):
 
 
 def _text_fault(row):
-    if set(row) == {"messages"}:
+    if "messages" in row and set(row) <= {"messages", "tools"}:
+        named = isinstance(row.get("tools", []), list) and all(map(_is_tool, row.get("tools", [])))
+        if not named:
+            return 'tools is no list of {"type": "function", "function": {"name": ..., ...}}'
         return _message_fault(row["messages"])
     if set(row) != {"prompt", "response"}:
         return f"keys {sorted(row)}: give either messages, or prompt and response"
@@ -124,6 +129,11 @@ def _string_fault(row, keys):
         if not row[key] and key != "prompt":
             return f"{key} is empty: nothing to learn"
     return None
+
+
+def _is_tool(tool):
+    told = tool.get("function") if isinstance(tool, dict) else None
+    return isinstance(told, dict) and {"name", "description", "parameters"} <= set(told)
 
 
 def _message_fault(messages, *, answered=True):

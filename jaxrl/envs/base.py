@@ -2,9 +2,10 @@
 
 import difflib
 import hashlib
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from jaxrl.messages import Message
+from jaxrl.messages import Message, ToolCall
 
 
 class Step(NamedTuple):
@@ -44,6 +45,20 @@ class Env(Protocol):
 
     def answer(self, state: Any) -> str:
         """The reference answer as a report shows it."""
+
+
+class ToolEnv(Env, Protocol):
+    """An env whose tasks need tools. Its step ends the task and scores the answer."""
+
+    @property
+    def tools(self) -> tuple[Callable[..., str], ...]:
+        """Functions as jaxrl.tools.tool takes them; a first argument `world` or `state` is hidden."""
+
+    def use(self, state: Any, call: ToolCall) -> tuple[Any, str]:
+        """Makes a call, whose arguments fit the tool's schema; what it returned, as text."""
+
+    def solve(self, state: Any) -> Sequence[Message]:
+        """What an expert says and is told from the prompt on: rows for fine-tuning."""
 
 
 def place(text):

@@ -55,12 +55,12 @@ def plan(c):
     rotary.check_length(base.model, length, "rollout.prompt and rollout.tokens", "lower one")
     if length > engine.pages * engine.page:
         raise ValueError(
-            f"engine.pages={engine.pages} of {engine.page} tokens cannot hold one episode, of up to "
+            f"engine.pages={engine.pages} of {engine.page} tokens cannot hold one episode of "
             f"{length} (rollout.prompt and rollout.tokens): raise it; {-(-length // engine.page)} "
             "for each of engine.slots keeps all in memory"
         )
     for one in (env, held_out) if held_out else (env,):
-        _check_prompts(one, base.tokenizer, c.rollout.prompt)
+        _check_prompts(one, base.tokenizer, c.rollout)
     return Plan(
         base,
         env,
@@ -148,13 +148,13 @@ def _learner(c, where, limits):
     )
 
 
-def _check_prompts(env, tokenizer, limit):
+def _check_prompts(env, tokenizer, c):
     """Every task's prompt must fit: a long one is refused here, not after an hour."""
-    shown = tuple(map(tools.tool, getattr(env, "tools", ())))
+    shown = tuple(map(tools.tool, getattr(env, "tools", ()))) if c.schemas else ()
     for index in range(len(env)):
         length = len(templates.render(tokenizer, env.reset(index)[1], tools=shown))
-        if length > limit:
+        if length > c.prompt:
             raise ValueError(
-                f"task {index} has a prompt of {length} tokens, but rollout.prompt={limit}: raise "
+                f"task {index} has a prompt of {length} tokens, but rollout.prompt={c.prompt}: raise "
                 "it, or leave such tasks out"
             )

@@ -80,7 +80,8 @@ class AgentRun:
 
     def _make_player(self, env, pool):
         p, draw = self._plan, functools.partial(self._driver.draw, stop=env.stop)
-        return Player(env, pool, p.base.tokenizer, draw, p.limits)
+        schemas = self._c.rollout.schemas
+        return Player(env, pool, p.base.tokenizer, draw, p.limits, schemas=schemas)
 
     def _judge(self, enter):
         """The chat model that judges, if one does; its replies are kept in reward.record."""

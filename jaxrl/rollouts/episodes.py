@@ -96,13 +96,15 @@ class Player:
     """Plays episodes of one env, any number at once.
 
     pool: where the env's code runs (rollouts/workers.py). draw: async (ids, max_new, law, seed) ->
-    sampling.engine.Job.
+    sampling.engine.Job. schemas: False keeps the tools' schemas out of the prompt, for a policy
+    that was trained to know them.
     """
 
-    def __init__(self, env, pool, tokenizer, draw, limits):
+    def __init__(self, env, pool, tokenizer, draw, limits, *, schemas=True):
         self._env, self._pool, self._tokenizer = env, pool, tokenizer
         self._draw, self.limits = draw, limits
         self._tools = {t.name: t for t in map(tools.tool, getattr(env, "tools", ()))}
+        self._schemas = tuple(self._tools.values()) if schemas else ()
         self._specials = tokenizer.specials()
 
     async def play(self, index, law, lot):
@@ -157,7 +159,7 @@ class Player:
         """The part that the next reply belongs to, and how many tokens it may have."""
         if not e.parts or self.limits.history == "rendered":
             shown = [*e.asked, *e.said]
-            e.parts.append(Part(templates.render(self._tokenizer, shown, tools=self._shown())))
+            e.parts.append(Part(templates.render(self._tokenizer, shown, tools=self._schemas)))
         part = e.parts[-1]
         used = len(part.prompt) + len(part.tokens) - len(e.parts[0].prompt)
         return part, self.limits.tokens - used
@@ -167,18 +169,15 @@ class Player:
         e.said += world
         if self.limits.history == "kept":
             part = e.parts[-1]
-            heard = {"last_id": part.tokens[-1], "tools": self._shown()}
+            heard = {"last_id": part.tokens[-1], "tools": self._schemas}
             part.add(number, templates.delta(self._tokenizer, world, **heard))
             room = self.limits.tokens - len(part.tokens)
         else:
             shown = [*e.asked, *e.said]
-            whole = templates.render(self._tokenizer, shown, tools=self._shown())
+            whole = templates.render(self._tokenizer, shown, tools=self._schemas)
             room = self.limits.tokens - (len(whole) - len(e.parts[0].prompt))
         if room < 1:
             e.ending = "tokens"
-
-    def _shown(self):
-        return tuple(self._tools.values())
 
     async def _step(self, e, action):
         """Gives a reply to the env; what it says back."""

@@ -1,6 +1,7 @@
 """Text files -> token examples of supervised fine-tuning, and those -> learner rows.
 
     {"messages": [...]}              the chat template; every turn of the assistant is in the loss
+    {"messages": [...], "tools": [...]}   the same with calls of tools, in OpenAI's form
     {"prompt": ..., "response": ...} verbatim text; the response is in the loss
 
 What the assistant says is encoded by itself, behind the header that the sampler would also see, and
@@ -15,9 +16,9 @@ from pathlib import Path
 import grain
 import numpy as np
 
-from jaxrl.chat import templates
+from jaxrl.chat import templates, tool_calls
 from jaxrl.data import packing, sources
-from jaxrl.messages import Message
+from jaxrl.messages import Message, Tool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ def checked(path, rows, render, max_length):
 
 def render(tokenizer, row):
     """One row of `sources.text_rows` as an Example."""
-    pieces = _chat(tokenizer, row["messages"]) if "messages" in row else _verbatim(tokenizer, row)
+    pieces = _chat(tokenizer, row) if "messages" in row else _verbatim(tokenizer, row)
     tokens = np.concatenate([np.asarray(ids, np.int32) for ids, _ in pieces])
     mask = np.concatenate([np.full(len(ids), learned) for ids, learned in pieces])
     mask[0] = False
@@ -79,9 +80,10 @@ def _verbatim(tokenizer, row):
     return [(prompt, False), (tokenizer.encode(row["response"]) + [tokenizer.eos_ids[0]], True)]
 
 
-def _chat(tokenizer, messages):
+def _chat(tokenizer, row):
     """[(ids, in the loss)], turn by turn; what follows the assistant's last turn is left out."""
-    messages = [Message(m["role"], m["content"]) for m in messages]
+    shown = tuple(_tool(**t["function"]) for t in row.get("tools", []))
+    messages = [_message(i, m) for i, m in enumerate(row["messages"])]
     end = tokenizer.encode(templates.end_of_turn(tokenizer))
     out, said = [], [i for i, m in enumerate(messages) if m.role == "assistant"]
     for before, i in itertools.pairwise([-1, *said]):
@@ -89,12 +91,25 @@ def _chat(tokenizer, messages):
         if not between:
             raise ValueError(f"message {i} is of the assistant and follows none of another role")
         context = (
-            templates.delta(tokenizer, between, end[0])
+            templates.delta(tokenizer, between, end[0], tools=shown)
             if out
-            else templates.render(tokenizer, between)
+            else templates.render(tokenizer, between, tools=shown)
         )
-        out += [(context, False), (tokenizer.encode(messages[i].content) + end, True)]
+        spoken = tool_calls.written([messages[i]])[0].content
+        out += [(context, False), (tokenizer.encode(spoken) + end, True)]
     return out
+
+
+def _tool(name, description, parameters, **_):
+    return Tool(name, description, parameters)
+
+
+def _message(i, m):
+    calls = tool_calls.from_openai(m.get("tool_calls"))
+    for call in calls:
+        if isinstance(call, tool_calls.Malformed):
+            raise ValueError(f"message {i}: a call cannot be read: {call.reason}")
+    return Message(m["role"], m["content"], calls, m.get("tool_call_id", ""))
 
 
 def _refusal(path, faults, max_length):

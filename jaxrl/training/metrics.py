@@ -223,6 +223,12 @@ def read_rows(path):
     return rows, broken
 
 
+def finished(run_dir, steps):
+    """Whether a run's records reach its last update."""
+    rows = read_rows(Path(run_dir) / "metrics.jsonl")[0]
+    return bool(rows) and rows[-1]["step"] + 1 >= steps
+
+
 def config_lines(config, depth=0):
     """A nested config as YAML-like (indented key, value) lines; the value of a sub-tree is ""."""
     lines = []

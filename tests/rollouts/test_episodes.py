@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import tiny_tokenizers
 
-from jaxrl.chat import templates
+from jaxrl import tools
+from jaxrl.chat import templates, tool_calls
 from jaxrl.envs import table
 from jaxrl.ops.distributions import Law
 from jaxrl.rollouts import agents
 from jaxrl.rollouts.episodes import LAST, Limits, Player
 from jaxrl.rollouts.workers import EnvPool
 from jaxrl.sampling.engine import Job, Request
+from jaxrl.training import examples
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -47,8 +49,8 @@ class Script:
 @pytest.fixture(scope="module")
 def pools():
     how = {"workers": 1, "seconds": 1.0, "memory_mb": 512}
-    with EnvPool("tool_env:ToolEnv", {}, **how) as tools, EnvPool("tool_env:Talk", {}, **how) as t:
-        yield {"ToolEnv": tools, "Talk": t}
+    with EnvPool("tool_env:ToolEnv", {}, **how) as one, EnvPool("tool_env:Talk", {}, **how) as two:
+        yield {"ToolEnv": one, "Talk": two}
 
 
 @pytest.fixture
@@ -88,9 +90,21 @@ def test_what_the_policy_saw_is_what_is_kept(play):
     assert spoken == [t for r in replies for t in [*TOKENIZER.encode(r), END]]
     for mine, logp in zip(part.chosen, part.logp, strict=True):
         assert (logp < 0) == mine
-    tools = Player(table.build("tool_env:ToolEnv", {}), None, TOKENIZER, None, ROOMY)._shown()
-    text = templates.render_text(TOKENIZER, [*e.asked, *e.said], False, tools)
+    shown = tuple(map(tools.tool, table.build("tool_env:ToolEnv", {}).tools))
+    text = templates.render_text(TOKENIZER, [*e.asked, *e.said], False, shown)
     assert TOKENIZER.core.decode(part.prompt + part.tokens, skip_special_tokens=False) == text[:-1]
+
+
+def test_fine_tuning_sees_the_tokens_that_rollouts_see(play):
+    e, _ = play(f"Let me see.\n{call('add', a=2)}\n{call('add', a=5, b=2)}", "It is 3 and 7.")
+    shown = map(tools.tool, table.build("tool_env:ToolEnv", {}).tools)
+    row = {
+        "messages": tool_calls.to_openai([*e.asked, *e.said]),
+        "tools": [tool_calls.signature(t) for t in shown],
+    }
+    example, part = examples.render(TOKENIZER, row), e.parts[0]
+    assert example.tokens.tolist() == part.prompt + part.tokens
+    assert example.mask.tolist() == [False] * len(part.prompt) + part.chosen
 
 
 @pytest.mark.parametrize(

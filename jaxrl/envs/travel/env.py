@@ -40,8 +40,16 @@ class OpenTravel:
     split: str = "rl"  # sft, rl or test
     size: int = 0  # tasks; 0 = as many as in the paper: sft 2600, rl 1626, test 250
     seed: int = 0  # of the world and of the tasks
+    only: tuple[str, ...] = ()  # types of tasks; () = all of the split
+    brief: bool = False  # the query alone, without the rules: for a policy trained to know them
 
     def __post_init__(self):
+        for kind in self.only:
+            choose("only", kind, tasks.KINDS)
+        if not self.kinds:
+            raise ValueError(
+                f"only = {self.only!r} leaves no task in split {self.split!r}: add one"
+            )
         choose("split", self.split, tasks.SIZES)
         if self.size < 0:
             raise ValueError(f"size = {self.size!r} must be positive, or 0 for the paper's size")
@@ -58,7 +66,8 @@ class OpenTravel:
     def kinds(self):
         """The task types of the split, in the order of the tasks."""
         held_out = tasks.HELD_OUT if self.split == "sft" else ""
-        return tuple(kind for kind in tasks.KINDS if kind != held_out)
+        wanted = self.only or tasks.KINDS
+        return tuple(kind for kind in tasks.KINDS if kind in wanted and kind != held_out)
 
     @property
     def tools(self):
@@ -71,7 +80,8 @@ class OpenTravel:
             raise IndexError(f"task {index} of {len(self)}: raise size, or take a lower index")
         number, kind = divmod(index, len(self.kinds))
         task = sketches.draw(self.seed, self.split, self.kinds[kind], number)
-        return State(task), (Message("system", SYSTEM), Message("user", task.query))
+        rules = () if self.brief else (Message("system", SYSTEM),)
+        return State(task), (*rules, Message("user", task.query))
 
     def use(self, state, call):
         """Runs a ToolCall, whose arguments have the tool's types -> (state, the result's text)."""
@@ -87,3 +97,7 @@ class OpenTravel:
     def answer(self, state):
         """What the scripted expert answers."""
         return expert.answer(state.task)
+
+    def solve(self, state):
+        """The scripted expert's whole trajectory: its calls, their results, its answer."""
+        return expert.solve(state.task)

@@ -1,0 +1,43 @@
+"""ArenaRL whole, on two CPU cores: a tiny policy learns Open-Travel from an expert, then by arena.
+
+python -m launch.train --config=configs/arena_travel_tiny.py --workdir=runs/arena
+"""
+
+from configs import base
+
+
+def get_config():
+    """Searches around a place, by a policy of two million parameters."""
+    c = base.stages()
+    travel = {"split": "rl", "size": 512, "only": ("search",), "brief": True}
+    c.start.update(vocab=3000, width=128, layers=4, heads=4, feed_forward=384, context=2048)
+    c.expert.params = {"split": "sft", "size": 4096 + 64}
+    c.expert.held_out = 64
+    c.sft.steps = 400
+    c.sft.data.update(batch=32, max_length=1200)
+    c.sft.learner.update(width=2400, micro=1)
+    c.sft.optimizer.update(lr=2e-3, warmup=40, schedule="cosine", final=0.1, weight_decay=0.01)
+    c.sft.eval.every = 100
+    c.sft.checkpoint.every = 100
+    c.rl.steps = 20
+    c.rl.env.params = travel
+    c.rl.eval.params = {"split": "test", "size": 64}
+    c.rl.rollout.update(
+        prompts=4,
+        group=8,
+        anchor=True,
+        temperature=0.8,
+        prompt=256,
+        schemas=False,
+        turns=4,
+        tokens=1000,
+        reply=160,
+        observation=3000,
+        at_once=32,
+    )
+    c.rl.engine.update(slots=32, pages=3000, page=16, steps=8, chunk=256)
+    c.rl.reward.update(name="tournament", sigma=0.1)
+    c.rl.advantage.name = "arena"
+    c.rl.optimizer.lr = 1e-4
+    c.rl.checkpoint.every = 10
+    return c

@@ -1,0 +1,80 @@
+"""A small random policy of its own vocabulary, for tasks on which no pretrained one is at hand.
+
+    fresh.write("runs/start", texts, FreshConfig(width=128, layers=4))
+
+The tokenizer is byte-level BPE with a token a digit, fitted to the texts; the chat template is
+ChatML. What it writes is a Hugging Face directory like any other.
+"""
+
+import dataclasses
+
+import jax
+import tokenizers as hf
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+
+from jaxrl.data.tokenizers import Tokenizer
+from jaxrl.models import checkpoints, decoder, spec
+
+SPECIALS = ("<|im_end|>", "<|im_start|>")
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class FreshConfig:
+    """The `start` keys of a config. A Llama: its sizes, and those of its vocabulary."""
+
+    vocab: int = 4096  # tokens at most
+    width: int = 128
+    layers: int = 4
+    heads: int = 4  # of queries, and of keys and values
+    feed_forward: int = 384
+    context: int = 4096
+
+    def __post_init__(self):
+        if self.vocab < 256 + len(SPECIALS):
+            raise ValueError(f"start.vocab={self.vocab}: give at least {256 + len(SPECIALS)}")
+        for key in ("width", "layers", "heads", "feed_forward", "context"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"start.{key}={getattr(self, key)}: give at least 1")
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"start.heads={self.heads}: heads of an even width must divide start.width="
+                f"{self.width}"
+            )
+
+
+def write(path, texts, c, seed=0):
+    """Fits the tokenizer to `texts`, draws the parameters, writes both to `path`."""
+    tokenizer = fit(texts, c.vocab)
+    model = decoder.Config(
+        V=tokenizer.vocab_size,
+        D=c.width,
+        L=c.layers,
+        H=c.heads,
+        K=c.heads,
+        N=c.width // c.heads,
+        F=c.feed_forward,
+        context=c.context,
+    )
+    params = spec.init(decoder.specs(model), jax.random.key(seed))
+    checkpoints.save(params, model, tokenizer, path)
+
+
+def fit(texts, vocab):
+    """Byte-level BPE of at most `vocab` tokens over `texts`: a Tokenizer."""
+    core = hf.Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab,
+        special_tokens=[AddedToken(s, special=True, normalized=False) for s in SPECIALS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return Tokenizer(core, (0,), bos_id=None, pad_id=0, chat_template=CHATML)
