@@ -117,19 +117,12 @@ def _laws(rollout):
 
 
 def _learner(c, where, limits):
-    samples = c.rollout.prompts * c.rollout.group
     if limits.history == "kept":
-        longest, branch, trees = (
-            c.rollout.prompt,
-            c.rollout.group * limits.tokens,
-            c.rollout.prompts,
-        )
+        trees = c.rollout.prompts
+        longest, branch = c.rollout.prompt, c.rollout.group * limits.tokens
     else:
-        longest, branch, trees = (
-            c.rollout.prompt + limits.tokens,
-            limits.reply,
-            samples * limits.turns,
-        )
+        trees = c.rollout.prompts * c.rollout.group * limits.turns
+        longest, branch = c.rollout.prompt + limits.tokens, limits.reply
     width, scored = longest + branch, branch
     for key, need in (("width", width), ("scored", scored)):
         if 0 < c.learner[key] < need:
