@@ -14,8 +14,8 @@ def get_config():
     c.expert.params = {"split": "sft", "size": 4096 + 64}
     c.expert.held_out = 64
     c.sft.steps = 400
-    c.sft.data.update(batch=32, max_length=1200)
-    c.sft.learner.update(width=2400, micro=1)
+    c.sft.data.update(batch=32, max_length=2000)
+    c.sft.learner.update(width=4000, micro=1)
     c.sft.optimizer.update(lr=2e-3, warmup=40, schedule="cosine", final=0.1, weight_decay=0.01)
     c.sft.eval.every = 100
     c.sft.checkpoint.every = 100
@@ -30,12 +30,12 @@ def get_config():
         prompt=256,
         schemas=False,
         turns=4,
-        tokens=1000,
+        tokens=1800,
         reply=160,
         observation=3000,
         at_once=32,
     )
-    c.rl.engine.update(slots=32, pages=3000, page=16, steps=8, chunk=256)
+    c.rl.engine.update(slots=32, pages=4000, page=16, steps=8, chunk=256)
     c.rl.reward.update(name="tournament", sigma=0.1)
     c.rl.advantage.name = "arena"
     c.rl.optimizer.lr = 1e-4

@@ -52,7 +52,7 @@ class ToolEnv(Env, Protocol):
 
     @property
     def tools(self) -> tuple[Callable[..., str], ...]:
-        """Functions as jaxrl.tools.tool takes them; a first argument `world` or `state` is hidden."""
+        """Functions as tools.tool takes them; a first argument `world` or `state` is hidden."""
 
     def use(self, state: Any, call: ToolCall) -> tuple[Any, str]:
         """Makes a call, whose arguments fit the tool's schema; what it returned, as text."""

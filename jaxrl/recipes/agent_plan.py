@@ -148,6 +148,6 @@ def _check_prompts(env, tokenizer, c):
         length = len(templates.render(tokenizer, env.reset(index)[1], tools=shown))
         if length > c.prompt:
             raise ValueError(
-                f"task {index} has a prompt of {length} tokens, but rollout.prompt={c.prompt}: raise "
-                "it, or leave such tasks out"
+                f"task {index} has a prompt of {length} tokens, but rollout.prompt={c.prompt}: "
+                "raise it, or leave such tasks out"
             )
