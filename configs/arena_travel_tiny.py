@@ -10,7 +10,7 @@ def get_config():
     """Searches around a place, by a policy of two million parameters."""
     c = base.stages()
     travel = {"split": "rl", "size": 512, "only": ("search",), "brief": True}
-    c.start.update(vocab=3000, width=128, layers=4, heads=4, feed_forward=384, context=2048)
+    c.start.update(vocab=3000, width=128, layers=4, heads=4, feed_forward=384, context=4096)
     c.expert.params = {"split": "sft", "size": 4096 + 64}
     c.expert.held_out = 64
     c.sft.steps = 400

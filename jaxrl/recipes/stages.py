@@ -18,13 +18,13 @@ from jaxrl.chat import tool_calls
 from jaxrl.envs import table
 from jaxrl.models import checkpoints, fresh
 from jaxrl.recipes import agent, sft
-from jaxrl.training import metrics, runs
+from jaxrl.training import metrics, runs, setup
 
 
 def prepare(c, workdir):
     """The Plan of SFT. Checks the settings of both stages before anything is trained."""
     workdir = Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
+    setup.write_config(c, workdir)
     write_expert(c, workdir)
     if not c.sft.model.checkpoint:
         start = fresh.FreshConfig(**c.start)

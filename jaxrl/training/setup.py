@@ -235,7 +235,8 @@ def write_config(c, run_dir):
             k for k in sorted(_flat(old) | _flat(new)) if _flat(old).get(k) != _flat(new).get(k)
         ]
         free = ("steps", "mesh.", "checkpoint.", "log.", "eval.every")
-        wrong = [k for k in changed if not k.startswith(free)]
+        bare = lambda key: key.removeprefix("sft.").removeprefix("rl.")  # of stages
+        wrong = [k for k in changed if not bare(k).startswith(free)]
         if wrong:
             pairs = ", ".join(f"{k}: {_flat(old).get(k)} → {_flat(new).get(k)}" for k in wrong)
             raise ValueError(
