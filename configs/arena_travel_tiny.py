@@ -10,12 +10,12 @@ def get_config():
     """Searches around a place, by a policy of two million parameters."""
     c = base.stages()
     travel = {"split": "rl", "size": 512, "only": ("search",), "brief": True}
-    c.start.update(vocab=3000, width=128, layers=4, heads=4, feed_forward=384, context=4096)
+    c.start.update(vocab=3000, width=128, layers=4, heads=4, feed_forward=384, context=2048)
     c.expert.params = {"split": "sft", "size": 4096 + 64}
     c.expert.held_out = 64
     c.sft.steps = 400
-    c.sft.data.update(batch=32, max_length=2000)
-    c.sft.learner.update(width=4000, micro=1)
+    c.sft.data.update(batch=32, max_length=960)
+    c.sft.learner.update(width=960, micro=4)
     c.sft.optimizer.update(lr=2e-3, warmup=40, schedule="cosine", final=0.1, weight_decay=0.01)
     c.sft.eval.every = 100
     c.sft.checkpoint.every = 100
@@ -30,12 +30,12 @@ def get_config():
         prompt=256,
         schemas=False,
         turns=4,
-        tokens=1800,
+        tokens=900,
         reply=160,
         observation=3000,
         at_once=32,
     )
-    c.rl.engine.update(slots=32, pages=4000, page=16, steps=8, chunk=256)
+    c.rl.engine.update(slots=32, pages=2400, page=16, steps=8, chunk=256)
     c.rl.reward.update(name="tournament", sigma=0.1)
     c.rl.advantage.name = "arena"
     c.rl.optimizer.lr = 1e-4

@@ -28,6 +28,29 @@ def run(world, call):
         return f"{FAILED}{e}"
 
 
+def terse(text):
+    """A result in fewer tokens: rows of a table under its columns' names, without coordinates.
+
+    For small policies; what tools return is JSON, with every name beside every value.
+    """
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        return text  # of a call that was refused
+    if isinstance(found, dict):
+        flat = {k: v for k, v in found.items() if not isinstance(v, list)}
+        rows = [row for v in found.values() if isinstance(v, list) for row in v]
+        head = " | ".join(f"{k} {v}" for k, v in flat.items())
+        return "\n".join([head, *([_table(rows)] if rows else [])])
+    return _table(found) if found else "nothing"
+
+
+def _table(rows):
+    columns = [k for k in dict.fromkeys(k for row in rows for k in row) if k not in ("lat", "lon")]
+    lines = [" | ".join(str(row.get(k, "-")) for k in columns) for row in rows]
+    return "\n".join([" | ".join(columns), *lines])
+
+
 def shown(made):
     """All that the results of the calls made have shown, as one text; refusals left out."""
     return "\n".join(text for _, text in made if not text.startswith(FAILED))

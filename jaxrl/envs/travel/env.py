@@ -41,7 +41,7 @@ class OpenTravel:
     size: int = 0  # tasks; 0 = as many as in the paper: sft 2600, rl 1626, test 250
     seed: int = 0  # of the world and of the tasks
     only: tuple[str, ...] = ()  # types of tasks; () = all of the split
-    brief: bool = False  # the query alone, without the rules: for a policy trained to know them
+    brief: bool = False  # for small policies: prompts without the rules, results in fewer tokens
 
     def __post_init__(self):
         for kind in self.only:
@@ -86,7 +86,7 @@ class OpenTravel:
     def use(self, state, call):
         """Runs a ToolCall, whose arguments have the tool's types -> (state, the result's text)."""
         text = calls.run(tasks.world(state.task), call)
-        return state._replace(calls=(*state.calls, (call, text))), text
+        return state._replace(calls=(*state.calls, (call, text))), self._shown(text)
 
     def step(self, state, action):
         """Scores the answer that ends the task; info: every part of the utility."""
@@ -100,4 +100,9 @@ class OpenTravel:
 
     def solve(self, state):
         """The scripted expert's whole trajectory: its calls, their results, its answer."""
-        return expert.solve(state.task)
+        said = expert.solve(state.task)
+        shown = lambda m: m._replace(content=self._shown(m.content)) if m.role == "tool" else m
+        return [shown(m) for m in said]
+
+    def _shown(self, result):
+        return calls.terse(result) if self.brief else result
