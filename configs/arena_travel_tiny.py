@@ -14,8 +14,8 @@ def get_config():
     c.expert.params = {"split": "sft", "size": 4096 + 64}
     c.expert.held_out = 64
     c.sft.steps = 400
-    c.sft.data.update(batch=32, max_length=960)
-    c.sft.learner.update(width=960, micro=4)
+    c.sft.data.update(batch=32, max_length=1120)
+    c.sft.learner.update(width=1120, micro=4)
     c.sft.optimizer.update(lr=2e-3, warmup=40, schedule="cosine", final=0.1, weight_decay=0.01)
     c.sft.eval.every = 100
     c.sft.checkpoint.every = 100
@@ -30,7 +30,7 @@ def get_config():
         prompt=256,
         schemas=False,
         turns=4,
-        tokens=900,
+        tokens=1024,
         reply=160,
         observation=3000,
         at_once=32,

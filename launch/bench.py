@@ -24,12 +24,18 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "tournaments": "launch.benches.tournaments",
     "survival": "launch.benches.survival",
     "judge_noise": "launch.benches.judge_noise",
+    "arena_claim": "launch.benches.arena_claim",
     "long_context": "launch.benches.long_context",
     "scaling": "launch.benches.scaling",
     "accelerator": "launch.benches.accelerator",
 }
 
-FILES = {"judge_noise": {"csv", "plot"}, "long_context": {"plot"}, "scaling": {"plot"}}
+FILES = {
+    "judge_noise": {"csv", "plot"},
+    "arena_claim": {"plot"},
+    "long_context": {"plot"},
+    "scaling": {"plot"},
+}
 
 JSON = flags.DEFINE_string("json", None, "also write the rows to this file")
 CSV = flags.DEFINE_string("csv", None, "judge_noise: all figures with their intervals")

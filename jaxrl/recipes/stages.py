@@ -37,14 +37,20 @@ def prepare(c, workdir):
 def run(c, workdir, p=None):
     """Both stages, or what is left of them.  returns: the rows of eval.jsonl of RL, oldest first;
     none if a signal asked to stop during SFT."""
+    policy = fine_tune(c, workdir, p)
+    return agent.run(_with_checkpoint(c.rl, policy), Path(workdir) / "rl") if policy else []
+
+
+def fine_tune(c, workdir, p=None):
+    """The first stage: the directory of the policy it makes; None if a signal asked to stop."""
     workdir = Path(workdir)
     p = prepare(c, workdir) if p is None else p
     if not metrics.finished(workdir / "sft", c.sft.steps):
         sft.run(sft_config(c, workdir), workdir / "sft", p)
     if not metrics.finished(workdir / "sft", c.sft.steps):
-        return []
+        return None
     _once(workdir / "policy", lambda path: _export(workdir / "sft", path))
-    return agent.run(_with_checkpoint(c.rl, workdir / "policy"), workdir / "rl")
+    return workdir / "policy"
 
 
 def sft_config(c, workdir):
