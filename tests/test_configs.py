@@ -45,11 +45,18 @@ def test_a_config_builds_and_adds_no_key(name):
     """A key that base.py does not list would be read by nobody."""
     module = importlib.import_module(f"configs.{name}")
     c = module.get_config()
-    kind = base.rl if "rollout" in c else base.preference if "loss" in c else base.sft
-    whole = kind()
+    whole = _kind(c)()
     assert set(keys(c.to_dict())) == set(keys(whole.to_dict()))
     assert c.is_locked
     assert f"--config=configs/{name}.py" in module.__doc__
+
+
+def _kind(c):
+    if "rl" in c:
+        return base.stages
+    if "engine" in c:
+        return base.agent
+    return base.rl if "rollout" in c else base.preference if "loss" in c else base.sft
 
 
 @pytest.fixture(scope="module")

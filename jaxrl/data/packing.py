@@ -15,10 +15,12 @@ def pack(traj, per_token, *, groups, width, scored, rows):
     """Rows [N, width] with [N, scored] scored tokens, and how many of the N are in use.
 
     per_token: {"mask" (in the loss), "adv", "old_logp", "ref_logp": [B, R]}; groups: rows of
-    traj.prompt_tokens to take; rows: N.
+    traj.prompt_tokens to take; rows: N. A group that no row can hold is cut into several trees,
+    each with the prompt: the same loss, unless it is aggregated by prompt.
     Also returns where each response token went: [B, R] into the flat scored axis, −1 = nowhere.
     """
-    pieces = [_tree(traj, g, per_token) for g in groups]
+    cuts = [(g, part) for g in groups for part in _cut(traj, g, width, scored)]
+    pieces = [_tree(traj, g, members, per_token) for g, members in cuts]
     out, used, starts = fill(pieces, width=width, scored=scored, rows=rows)
     where = np.full(traj.tokens.shape, -1, np.int64)
     for piece, start in zip(pieces, starts, strict=True):
@@ -97,10 +99,23 @@ def fill(pieces, *, width, scored, rows):
     return Rows(**out), len(bins), starts
 
 
-def _tree(traj, g, per_token):
-    """One group as a two-level tree, depth first; intervals count its samples from 0."""
-    prompt = traj.prompt_tokens[g][traj.prompt_valid[g]]
+def _cut(traj, g, width, scored):
+    """A group's samples, in order, in as few parts as rows can hold; what no row holds is alone."""
     members = np.flatnonzero(traj.group == g)
+    lengths, chosen = traj.valid[members].sum(1), traj.mask[members].sum(1)
+    room, parts, used = width - traj.prompt_valid[g].sum(), [[]], np.zeros(2, int)
+    for b, need in zip(members, np.stack([lengths, chosen], 1), strict=True):
+        if parts[-1] and (used + need > (room, scored)).any():
+            parts.append([])
+            used = np.zeros(2, int)
+        parts[-1].append(b)
+        used = used + need
+    return [np.array(part, int) for part in parts]
+
+
+def _tree(traj, g, members, per_token):
+    """Samples of a group as a two-level tree, depth first; intervals count them from 0."""
+    prompt = traj.prompt_tokens[g][traj.prompt_valid[g]]
     T, lengths = len(prompt), traj.valid[members].sum(1)
     b = np.repeat(members, lengths)
     r = np.concatenate([np.arange(n) for n in lengths]) if len(members) else np.zeros(0, int)

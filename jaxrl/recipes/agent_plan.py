@@ -72,7 +72,7 @@ def plan(c):
         reward,
         estimator,
         objective,
-        _learner(c, base.mesh, limits),
+        _learner(c, base.mesh, limits, objective),
     )
 
 
@@ -116,23 +116,31 @@ def _laws(rollout):
     return ((greedy,) if rollout.anchor else (law,)) + (law,) * (rollout.group - 1)
 
 
-def _learner(c, where, limits):
-    if limits.history == "kept":
-        trees = c.rollout.prompts
-        longest, branch = c.rollout.prompt, c.rollout.group * limits.tokens
-    else:
-        trees = c.rollout.prompts * c.rollout.group * limits.turns
-        longest, branch = c.rollout.prompt + limits.tokens, limits.reply
-    width, scored = longest + branch, branch
-    for key, need in (("width", width), ("scored", scored)):
+def _learner(c, where, limits, objective):
+    """Rows for the longest episodes there can be; a group may take several."""
+    kept, group = limits.history == "kept", c.rollout.group
+    prompt = c.rollout.prompt + (0 if kept else limits.tokens)
+    branch, branches = (limits.tokens, group) if kept else (limits.reply, 1)
+    for key, need in (("width", prompt + branch), ("scored", branch)):
         if 0 < c.learner[key] < need:
             raise ValueError(
-                f"learner.{key}={c.learner[key]} cannot hold one group, which may need {need}: "
-                "raise or zero it, or lower rollout.group, rollout.tokens or rollout.prompt"
+                f"learner.{key}={c.learner[key]} cannot hold one episode, which may need {need}: "
+                "raise or zero it, or lower rollout.tokens or rollout.prompt"
             )
+    width, scored = c.learner.width or prompt + branches * branch, c.learner.scored
+    width = mesh.columns(where, "learner.width", c.learner.width, width)
+    scored = mesh.columns(where, "learner.scored", scored, min(branches * branch, width))
+    fit = min((width - prompt) // branch, scored // branch, branches)
+    if fit < branches and objective.aggregation in ("prompt_mean", "group_mean"):
+        raise ValueError(
+            f"learner.width={width} and learner.scored={scored} hold {fit} of the {branches} "
+            f"episodes of a group, but loss.aggregation={objective.aggregation!r} needs all in one "
+            "row: zero both, or aggregate otherwise"
+        )
+    trees = c.rollout.prompts * (-(-group // fit) if kept else group * limits.turns)
     return LearnerConfig(
-        width=mesh.columns(where, "learner.width", c.learner.width, width),
-        scored=mesh.columns(where, "learner.scored", c.learner.scored, scored),
+        width=width,
+        scored=scored,
         rows=-(-trees // c.learner.micro) * c.learner.micro,
         micro=c.learner.micro,
         epochs=c.learner.epochs,

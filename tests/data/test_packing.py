@@ -30,14 +30,15 @@ def path(rows, n, column):
     return rows.tokens[n, seen].tolist(), rows.position[n, seen].tolist()
 
 
+@pytest.mark.parametrize("width", [40, 16])
 @pytest.mark.parametrize("seed", range(6))
-def test_every_sample_can_be_read_back(seed):
+def test_every_sample_can_be_read_back(seed, width):
     """Each scored token sees its own prompt and response up to itself, at positions 0, 1, 2, …"""
     rng = np.random.default_rng(seed)
     sizes = {"P": rng.integers(1, 7), "G": rng.integers(1, 5), "R": rng.integers(1, 6)}
     traj = tiny.trajectory(seed, **sizes)
     values = per_token(traj, seed)
-    rows, used, where = pack(traj, values=values)
+    rows, used, where = pack(traj, values=values, width=width, rows=24)
     assert ((where >= 0) == traj.valid).all()
     assert len(np.unique(where[where >= 0])) == traj.valid.sum()
     for b, r in zip(*np.nonzero(traj.valid), strict=True):

@@ -126,7 +126,7 @@ def test_a_run_in_two_halves_equals_the_whole(model, whole, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"reward.name": "pointwise", "reward.sigma": 0.5},
+        {"reward.name": "pointwise", "reward.sigma": 0.5, "learner.width": 180},
         {"rollout.history": "rendered"},
     ],
     ids=["pointwise", "a sample a turn"],
@@ -149,7 +149,11 @@ def test_other_grades_and_other_samples_train_too(model, tmp_path, changes):
         ({"rollout.tokens": 600}, "rollout.prompt and rollout.tokens"),
         ({"rollout.turns": 0}, "rollout.turns=0: give more than 0"),
         ({"rollout.temperature": 0.0}, "equal episodes teach nothing"),
-        ({"learner.width": 100}, "cannot hold one group"),
+        ({"learner.width": 100}, "cannot hold one episode"),
+        (
+            {"learner.width": 200, "loss.aggregation": "prompt_mean"},
+            "hold 1 of the 4 episodes of a group",
+        ),
         ({"engine.pages": 0}, "engine.pages=0: give at least 1"),
         ({"engine.pages": 12}, "engine.pages=12"),
     ],

@@ -76,6 +76,18 @@ def test_gradients_of_packed_rows_equal_those_of_sequences_in_rows_of_their_own(
     assert want_stats["weight"] == traj.mask.sum()
 
 
+def test_a_group_that_no_row_holds_is_cut_and_learns_the_same():
+    traj = tiny.trajectory(0, P=5, G=3)
+    how = {"traj": traj, "per_token": per_token(traj), "groups": np.arange(5), "rows": 15}
+    grad = jax.jit(jax.value_and_grad(LOSS, has_aux=True))
+    (_, (want, _)), grads = grad(tiny.params(), packing.pack(**how, width=64, scored=45)[0])
+    rows, used, where = packing.pack(**how, width=20, scored=9)
+    (_, (got, _)), cut = grad(tiny.params(), rows)
+    tiny.assert_close(cut, grads, 1e-5)
+    tiny.assert_close(got, want, 1e-5)
+    assert used > 5 and ((where >= 0) == traj.mask).all()
+
+
 @pytest.mark.parametrize("model", [tiny.MODEL, tiny.EXPERTS], ids=["dense", "experts"])
 def test_groups_that_share_a_row_do_not_leak(model):
     """The gradient of a group's loss is exactly 0 in another's tokens; its log-probs stay.
