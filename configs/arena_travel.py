@@ -5,10 +5,10 @@
         --config.rl.reward.model=NAME_OF_THE_JUDGE
 
 SFT on the scripted expert's episodes, then RL: eight tasks an update, sixteen episodes each, the
-first of them greedy, ranked by a judge in a seeded single elimination. Group, tasks, learning rates,
-epochs and temperature are the paper's; where it is silent (clip, KL, rounds, lengths) the authors'
-code has 0.2 and 0.28, 0, 5 and 32,000 with 2,000 a turn, which stand here. Not run here: it needs
-the slice and a judge.
+first of them greedy, ranked by a judge in a seeded single elimination. Group, tasks, learning
+rates, epochs and temperature are the paper's; where it is silent (clip, KL, rounds, lengths) the
+authors' code has 0.2 and 0.28, 0, 5 and 32,000 with 2,000 a turn, which stand here. Not run here:
+it needs the slice and a judge.
 """
 
 from configs import base
