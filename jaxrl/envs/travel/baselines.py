@@ -6,7 +6,8 @@ sense, then fills the lines of an answer with what it happened to see.
 
 import re
 
-from jaxrl.envs.travel import answers, calls, draws, places, routes
+from jaxrl.envs import draws
+from jaxrl.envs.travel import answers, calls, places, routes
 from jaxrl.envs.travel import task as tasks
 from jaxrl.messages import Message, ToolCall
 

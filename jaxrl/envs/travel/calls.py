@@ -1,31 +1,17 @@
-"""Tool calls: running one, and what the calls of a trajectory have shown."""
+"""Tool calls in the world of Open-Travel: running one, and which ways were looked up."""
 
-import inspect
 import json
 
+from jaxrl.envs import calls
 from jaxrl.envs.travel import tools
-from jaxrl.envs.travel.errors import ToolError
 
 BY_NAME = {tool.__name__: tool for tool in tools.TOOLS}
-FAILED = "error: "  # begins the result of a call that was refused
+FAILED, shown = calls.FAILED, calls.shown
 
 
 def run(world, call):
-    """The result of a ToolCall as text; of a call that makes no sense, an error that says why.
-
-    Arguments must have the types that the tool's signature gives.
-    """
-    tool = BY_NAME.get(call.name)
-    if tool is None:
-        return f"{FAILED}tool {call.name[:50]!r} is not known; one of {', '.join(BY_NAME)}"
-    try:
-        bound = inspect.signature(tool).bind(world, **call.arguments)
-    except TypeError as e:
-        return f"{FAILED}{call.name}: {e}; it takes {_signature(tool)}"
-    try:
-        return tool(*bound.args, **bound.kwargs)
-    except ToolError as e:
-        return f"{FAILED}{e}"
+    """The result of a ToolCall as text: see envs.calls.run."""
+    return calls.run(BY_NAME, world, call)
 
 
 def terse(text):
@@ -51,11 +37,6 @@ def _table(rows):
     return "\n".join([" | ".join(columns), *lines])
 
 
-def shown(made):
-    """All that the results of the calls made have shown, as one text; refusals left out."""
-    return "\n".join(text for _, text in made if not text.startswith(FAILED))
-
-
 def travelled(made):
     """(mode, from, to) of every leg that navigation gave, as a set of names."""
     found = set()
@@ -64,7 +45,3 @@ def travelled(made):
             way = json.loads(text)
             found |= {(way["mode"], leg["from"], leg["to"]) for leg in way["legs"]}
     return found
-
-
-def _signature(tool):
-    return ", ".join(list(inspect.signature(tool).parameters)[1:])

@@ -4,12 +4,10 @@ import datetime
 import difflib
 import unicodedata
 
+from jaxrl.tools import ToolError
+
 LONGEST = 200  # characters of an argument: near matches of a longer one cost seconds
 FIRST, LAST = datetime.date(2026, 1, 1), datetime.date(2028, 12, 31)  # the timetables' years
-
-
-class ToolError(ValueError):
-    """Bad arguments: the text names key, value and fix, for the model that made the call."""
 
 
 def fold(text):
@@ -21,13 +19,13 @@ def fold(text):
 def lookup(key, value, table):
     """table[fold(value)], or a ToolError with the nearest names. table: folded name -> a record."""
     if len(value) > LONGEST:
-        raise ToolError(f"{key} has {len(value)} characters; give a name of at most {LONGEST}")
+        raise ToolError(key, value, f"{len(value)} characters; give a name of at most {LONGEST}")
     found = table.get(fold(value))
     if found is None:
         near = difflib.get_close_matches(fold(value), list(table), n=3, cutoff=0.5)
         names = [table[n].name for n in near] or [r.name for r in list(table.values())[:5]]
         hint = "did you mean" if near else "known are, among others,"
-        raise ToolError(f"{key} = {value!r} is not known; {hint} {', '.join(names)}?")
+        raise ToolError(key, value, f"not known; {hint} {', '.join(names)}?")
     return found
 
 
@@ -36,23 +34,14 @@ def day(key, value):
     try:
         date = datetime.date.fromisoformat(value)
     except ValueError:
-        raise ToolError(
-            f"{key} = {value[:LONGEST]!r} is no date; write YYYY-MM-DD, such as 2027-05-14"
-        ) from None
+        raise ToolError(key, value, "no date; write YYYY-MM-DD, such as 2027-05-14") from None
     if not FIRST <= date <= LAST:
-        raise ToolError(f"{key} = {value} is not covered; give a date from {FIRST} to {LAST}")
+        raise ToolError(key, value, f"not covered; give a date from {FIRST} to {LAST}")
     return date
-
-
-def within(key, value, low, high):
-    """The number if it lies in [low, high]."""
-    if not low <= value <= high:
-        raise ToolError(f"{key} = {value} is out of range; give a number from {low} to {high}")
-    return value
 
 
 def choice(key, value, choices):
     """The text if it is one of the choices, whatever its case."""
     if value.casefold() not in choices:
-        raise ToolError(f"{key} = {value[:LONGEST]!r} is not known; one of {', '.join(choices)}")
+        raise ToolError(key, value, f"not known; one of {', '.join(choices)}")
     return value.casefold()

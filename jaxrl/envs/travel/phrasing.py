@@ -4,7 +4,8 @@
 Keep the travel time within 75 minutes."
 """
 
-from jaxrl.envs.travel import draws, places
+from jaxrl.envs import draws
+from jaxrl.envs.travel import places
 
 WAYS = {
     "walking": ("on foot", "walking"),

@@ -9,8 +9,10 @@ import functools
 import math
 from typing import NamedTuple
 
-from jaxrl.envs.travel import draws, geography
-from jaxrl.envs.travel.errors import ToolError, fold, lookup
+from jaxrl.envs import draws
+from jaxrl.envs.travel import geography
+from jaxrl.envs.travel.errors import fold, lookup
+from jaxrl.tools import ToolError
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SPREAD = 2.5  # km, standard deviation of a place's distance from the centre, north and east
@@ -131,7 +133,8 @@ def find(world, key, text):
         try:
             return geography.city(key, text)
         except ToolError as e:
-            raise ToolError(f'{e} (A place in a city is written "NAME, CITY".)') from None
+            fix = f'{e.fix} (A place in a city is written "NAME, CITY".)'
+            raise ToolError(key, text, fix) from None
     return lookup(key, name, places(world, geography.city(key, town)))
 
 

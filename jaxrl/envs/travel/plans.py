@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from jaxrl.envs.travel import geography, places, routes, trips
 from jaxrl.envs.travel import task as tasks
-from jaxrl.envs.travel.errors import ToolError
+from jaxrl.tools import ToolError
 
 LUNCH = (11 * 60 + 30, 14 * 60 + 30)  # a meal begins between these
 EATING = "restaurant"

@@ -5,7 +5,7 @@ import itertools
 from typing import NamedTuple
 
 from jaxrl.envs.travel import geography
-from jaxrl.envs.travel.errors import ToolError
+from jaxrl.tools import ToolError
 
 EXACT = 7  # places up to which all orders are tried
 
@@ -48,10 +48,11 @@ def leg(mode, a, b):
     m = MODES[mode]
     km = m.detour * geography.km(a, b)
     if km > m.limit:
-        raise ToolError(
-            f"mode = {mode!r} goes at most {m.limit:g} km a leg, and {a.name} to {b.name} is "
-            f"{km:.0f} km; use driving, train_search or flight_search"
+        fix = (
+            f"it goes at most {m.limit:g} km a leg, and {a.name} to {b.name} is {km:.0f} km; use "
+            "driving, train_search or flight_search"
         )
+        raise ToolError("mode", mode, fix)
     fast = max(0.0, km - TOWN) if mode == "driving" else 0.0
     minutes = m.wait + 60 * ((km - fast) / m.speed + fast / MOTORWAY)
     return Leg(round(km, 2), max(1, round(minutes)), round(m.fare + m.per_km * km, 2))

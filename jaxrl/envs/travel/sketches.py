@@ -7,7 +7,8 @@ import datetime
 import functools
 import math
 
-from jaxrl.envs.travel import draws, geography, journeys, phrasing, places, plans, routes
+from jaxrl.envs import draws
+from jaxrl.envs.travel import geography, journeys, phrasing, places, plans, routes
 from jaxrl.envs.travel import task as tasks
 from jaxrl.envs.travel.task import Task
 

@@ -8,9 +8,11 @@ import itertools
 import json
 from typing import Literal, get_args
 
+from jaxrl.envs.calls import within
 from jaxrl.envs.travel import corpus, errors, geography, places, routes, trips
 from jaxrl.envs.travel import weather as forecasts
-from jaxrl.envs.travel.errors import ToolError, fold
+from jaxrl.envs.travel.errors import fold
+from jaxrl.tools import ToolError
 
 MOST = 20  # rows of a result
 VIAS = 16  # places between origin and destination
@@ -41,13 +43,13 @@ def poi_search(
     count: how many at most, 1 to 20
     """
     where = geography.city("city", city)
-    errors.within("count", count, 1, MOST)
+    within("count", count, 1, MOST)
     wanted = _words("query", query)
     hits = lambda p: len(wanted & set(p.name.casefold().split()))
     found = [p for p in _candidates(world, where, category) if hits(p) or not wanted]
     found = sorted(found, key=lambda p: (-hits(p), -p.rating, p.name))[:count]
     if not found:
-        raise ToolError(f"query = {query!r} matches no place in {where.name}; use fewer words")
+        raise ToolError("query", query, f"it matches no place in {where.name}; use fewer words")
     return _json([shown(p) for p in found])
 
 
@@ -66,8 +68,8 @@ def around_search(
     count: how many at most, 1 to 20
     """
     centre = places.find(world, "near", near)
-    errors.within("radius_km", radius_km, 0.1, 20)
-    errors.within("count", count, 1, MOST)
+    within("radius_km", radius_km, 0.1, 20)
+    within("count", count, 1, MOST)
     where = geography.city("near", _city_of(centre))
     others = (p for p in _candidates(world, where, category) if p != centre)
     far = [(geography.km(centre, p), p) for p in others]
@@ -92,7 +94,8 @@ def navigation(
     mode = errors.choice("mode", mode, get_args(Mode))
     via = via or []
     if len(via) > VIAS:
-        raise ToolError(f"via has {len(via)} places; give at most {VIAS}, or split the way in two")
+        fix = f"{len(via)} places; give at most {VIAS}, or split the way in two"
+        raise ToolError("via", via, fix)
     middle = [places.find(world, f"via[{i}]", text) for i, text in enumerate(via)]
     first = places.find(world, "origin", origin)
     last = places.find(world, "destination", destination)
@@ -141,9 +144,9 @@ def web_search(world: places.World, query: str, count: int = 3) -> str:
     query: what to look for; name the city
     count: how many pages at most, 1 to 10
     """
-    errors.within("count", count, 1, 10)
+    within("count", count, 1, 10)
     if not _words("query", query):
-        raise ToolError("query is empty; write words to look for, such as 'museums in Lyon'")
+        raise ToolError("query", query, "it is empty; write words such as 'museums in Lyon'")
     found = corpus.search(world, query, count)
     return _json([page._asdict() for page in found])
 
@@ -179,7 +182,7 @@ def _city_of(where):
 
 def _words(key, text):
     if len(text) > errors.LONGEST:
-        raise ToolError(f"{key} has {len(text)} characters; give at most {errors.LONGEST}")
+        raise ToolError(key, text, f"{len(text)} characters; give at most {errors.LONGEST}")
     return {w for w in text.casefold().split() if fold(w)}
 
 

@@ -9,8 +9,9 @@ import functools
 import zoneinfo
 from typing import NamedTuple
 
-from jaxrl.envs.travel import draws, geography, routes
-from jaxrl.envs.travel.errors import ToolError
+from jaxrl.envs import draws
+from jaxrl.envs.travel import geography, routes
+from jaxrl.tools import ToolError
 
 MODES = ("flight", "train", "driving")
 NEAREST_FLIGHT = 120  # km
@@ -36,9 +37,8 @@ def flights(world, a, b, date):
     """10 to 15 flights of a day from City a to City b, by departure."""
     km = _apart(a, b)
     if a.airport == b.airport or km < NEAREST_FLIGHT:
-        raise ToolError(
-            f"no flights from {a.name} to {b.name}, {km:.0f} km: too near; use train_search"
-        )
+        fix = f"no flights from {a.name}, {km:.0f} km: too near; use train_search"
+        raise ToolError("destination", b.name, fix)
     key = f"{world.seed}/flight/{a.name}/{b.name}/{date}"
     rows = []
     for i in range(draws.integer(key, 10, 15)):
@@ -54,10 +54,11 @@ def trains(world, a, b, date):
     """8 to 12 trains of a day from City a to City b, by departure."""
     km = _apart(a, b)
     if b.country not in a.neighbours or not RAIL[0] <= km <= RAIL[1]:
-        raise ToolError(
-            f"no trains from {a.name} ({a.country}) to {b.name} ({b.country}), {km:.0f} km; "
-            "use flight_search or navigation with mode driving"
+        fix = (
+            f"no trains from {a.name} ({a.country}) to {b.name} ({b.country}), {km:.0f} km; use "
+            "flight_search or navigation with mode driving"
         )
+        raise ToolError("destination", b.name, fix)
     key = f"{world.seed}/train/{a.name}/{b.name}/{date}"
     rows = []
     for i in range(draws.integer(key, 8, 12)):
@@ -85,7 +86,7 @@ def arrival(depart, minutes, a, b):
 
 def _apart(a, b):
     if a == b:
-        raise ToolError(f"origin and destination are both {a.name}; give two cities")
+        raise ToolError("destination", b.name, f"the origin is {a.name} too; give two cities")
     return geography.km(a, b)
 
 

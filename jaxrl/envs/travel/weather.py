@@ -2,7 +2,8 @@
 
 import math
 
-from jaxrl.envs.travel import draws, places
+from jaxrl.envs import draws
+from jaxrl.envs.travel import places
 
 SKIES = ("sunny", "sunny", "partly cloudy", "cloudy", "light rain", "rain")
 

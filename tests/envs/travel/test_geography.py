@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxrl.envs.travel import geography
-from jaxrl.envs.travel.errors import ToolError, fold
+from jaxrl.envs.travel.errors import fold
+from jaxrl.tools import ToolError
 
 CITIES = geography.cities()
 
@@ -55,7 +56,7 @@ def test_a_city_is_found_however_it_is_written(name):
 
 
 def test_an_unknown_city_is_refused_with_near_matches():
-    with pytest.raises(ToolError, match="city = 'Lyons' is not known; did you mean Lyon"):
+    with pytest.raises(ToolError, match="city = 'Lyons': not known; did you mean Lyon"):
         geography.city("city", "Lyons")
-    with pytest.raises(ToolError, match="city has 1000000 characters"):
+    with pytest.raises(ToolError, match=r"city = .*: 1000000 characters"):
         geography.city("city", "x" * 1_000_000)

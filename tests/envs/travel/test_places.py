@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from jaxrl.envs.travel import geography, places, tools
-from jaxrl.envs.travel.errors import ToolError, fold
+from jaxrl.envs.travel.errors import fold
+from jaxrl.tools import ToolError
 
 WORLD = places.World(0)
 LYON = geography.city("city", "Lyon")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrl.envs.travel import geography, places, routes
-from jaxrl.envs.travel.errors import ToolError
+from jaxrl.tools import ToolError
 
 WORLD = places.World(0)
 PARIS, LYON = (geography.city("city", n) for n in ("Paris", "Lyon"))
@@ -33,7 +33,7 @@ def test_a_leg_in_town(mode, detour, speed, wait, fare, per_km):
 def test_a_long_drive_is_on_motorways_and_a_long_walk_is_refused():
     leg = routes.leg("driving", PARIS, LYON)
     assert abs(leg.minutes - (5 + 60 * 30 / 28 + 60 * (leg.km - 30) / 95)) < 1
-    with pytest.raises(ToolError, match=r"mode = 'walking' .* 40 km .* use driving"):
+    with pytest.raises(ToolError, match=r"mode = 'walking': .* 40 km .* use driving"):
         routes.leg("walking", PARIS, LYON)
 
 
