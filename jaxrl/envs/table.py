@@ -5,10 +5,12 @@ import inspect
 
 from jaxrl.envs import jsonl, reasoning
 from jaxrl.envs.base import choose
+from jaxrl.envs.research import env as research
 from jaxrl.envs.travel import env as travel
 
 ENVS = {
     "jsonl": jsonl.Jsonl,
+    "open_deepresearch": research.OpenDeepResearch,
     "open_travel": travel.OpenTravel,
     "reasoning_gym": reasoning.ReasoningGym,
 }

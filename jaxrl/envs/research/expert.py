@@ -1,0 +1,101 @@
+"""The scripted expert: searches, opens what it needs, then quotes it section by section.
+
+Its turns make SFT data, its answers are the references. Each call really runs, and the report is
+written from what the results said.
+"""
+
+import functools
+import json
+
+from jaxrl.envs.research import calls, reports, tools, words
+from jaxrl.envs.research import task as tasks
+from jaxrl.envs.research.reports import Claim, Report, Section
+from jaxrl.messages import Message, ToolCall
+
+QUOTES = 4  # sentences of a document, at most
+COUNT = 6  # rows of a search
+
+
+@functools.lru_cache(maxsize=1024)
+def solve(task):
+    """The assistant's and the tools' messages from the query to the final answer, as a tuple."""
+    topic, subjects = tasks.topic(task), _subjects(task)
+    plan = f'I look for "{topic.title}" first, then for what belongs to it, and read both.'
+    turns, _ = _turn(task, plan, [_search(task, topic)])
+    then = [_search(task, d) for d in subjects]
+    more, _ = _turn(task, f"Now {_listed(subjects)}, one by one.", then)
+    read, results = _turn(
+        task,
+        "These answer the question; I read them.",
+        [ToolCall("open", {"id": tools.name(d.id)}) for d in (topic, *subjects)],
+    )
+    answer = reports.write(_report(task, topic, [json.loads(text) for text in results]))
+    return (*turns, *more, *read, Message("assistant", answer))
+
+
+def answer(task):
+    """The text of the expert's final answer."""
+    return solve(task)[-1].content
+
+
+def _turn(task, text, wanted):
+    """One turn with its calls: (messages, results)."""
+    results = [calls.run(tasks.world(task), call) for call in wanted]
+    messages = [Message("assistant", text, tuple(wanted))]
+    return [*messages, *(Message("tool", r) for r in results)], results
+
+
+def _subjects(task):
+    """The subjects asked for; where that is open, those the first search lists, then any."""
+    documents = tasks.subjects(task)
+    if task.subjects:
+        return documents
+    listed = [row.id for row in tasks.world(task).search(tasks.topic(task).title, COUNT)]
+    rank = lambda d: listed.index(d.id) if d.id in listed else len(listed)
+    return sorted(documents, key=rank)[: task.count]
+
+
+def _search(task, document):
+    """A search that lists the document: by title, with the topic or with key words if need be."""
+    title, topic = document.title, tasks.topic(task).title
+    queries = (title, f"{title} {topic}", " ".join([title, *sorted(document.keys)]))
+    lists = lambda query: document.id in [row.id for row in tasks.world(task).search(query, COUNT)]
+    query = next(filter(lists, queries), queries[-1])
+    return ToolCall("search", {"query": query[: tools.LONGEST], "count": COUNT})
+
+
+def _listed(documents):
+    return ", ".join(d.title for d in documents)
+
+
+def _report(task, topic, opened):
+    """The pages opened, quoted: a section for each, within the length."""
+    quoted = [_quotes(task, page, task.high // len(opened)) for page in opened]
+    _lengthen(task, opened, quoted)
+    sections = [
+        Section(page["title"], tuple(Claim(s, (page["id"],)) for s in chosen))
+        for page, chosen in zip(opened, quoted, strict=True)
+    ]
+    return Report(f"{topic.title}: a report", tuple(sections))
+
+
+def _lengthen(task, opened, quoted):
+    """Adds further sentences of the pages, the first page first, until there are `low` words."""
+    words_now = lambda: sum(len(s.split()) for chosen in quoted for s in chosen)
+    for page, chosen in zip(opened, quoted, strict=True):
+        for sentence in words.sentences(page["text"]):
+            if words_now() < task.low and sentence not in chosen:
+                chosen.append(sentence)
+
+
+def _quotes(task, page, room):
+    """The sentences of a page that add key words of its document, at most `room` words in all."""
+    keys = set(tasks.world(task).document(tools.number(page["id"])).keys)
+    chosen = []
+    for sentence in words.sentences(page["text"]):
+        new = keys & set(words.terms(sentence))
+        fits = sum(len(s.split()) for s in [*chosen, sentence]) <= room
+        if new and (fits or not chosen) and len(chosen) < QUOTES:
+            chosen.append(sentence)
+            keys -= new
+    return chosen
