@@ -1,58 +1,28 @@
-"""Open-Travel's own table: what policies reach on each type of task, by the program's utility."""
+"""Open-Travel as a benchmark: its scripted policies, its utility, and what judges look at."""
 
-import jax
-import numpy as np
+from jaxrl.envs.travel import baselines, expert
+from jaxrl.envs.travel.utility import utility
+from jaxrl.evals.tables import Scored
 
-from jaxrl.envs.travel import baselines, expert, utility
-from jaxrl.envs.travel import task as tasks
-from jaxrl.ops import metrics
-
+ENV = "open_travel"
+RUBRIC = "travel"  # of rewards.rubric.RUBRICS
 POLICIES = {  # task -> messages, from the first call to the answer
     "expert": expert.solve,
     "random_tool": baselines.random_tool,
     "nothing": baselines.nothing,
 }
+CRITERIA = {  # of the rubric -> as a table heads it
+    "path/breadth": "Breadth",
+    "path/relevance": "Path rel.",
+    "path/detail": "Path det.",
+    "answer/relevance": "Rel",
+    "answer/feasibility": "Feas",
+    "answer/details": "Det",
+    "answer/clarity": "Cla",
+}
 
 
-def score(task, messages):
-    """The Utility of a trajectory: the calls in its messages with their results, its last text."""
-    wanted = [call for m in messages for call in m.calls]
-    results = [m.content for m in messages if m.role == "tool"]
-    return utility.utility(task, tuple(zip(wanted, results, strict=True)), messages[-1].content)
-
-
-def table(env, policies=POLICIES):
-    """What each policy reaches on env's tasks: a row for each of its kinds, and one for all.
-
-    Rows: policy, kind ("all" tasks alike), n, utility (mean), low and high (its bootstrap 95 %
-    interval over tasks), parts (mean of every part; of "all", of those that all kinds have).
-    """
-    rows = []
-    drawn = [env.reset(i)[0].task for i in range(len(env))]
-    for name, policy in policies.items():
-        found = [score(task, policy(task)) for task in drawn]
-        for kind in (*tasks.KINDS, "all"):
-            mask = np.array([kind in (task.kind, "all") for task in drawn])
-            rows += [_row(name, kind, found, mask)] if mask.any() else []
-    return rows
-
-
-def text(rows):
-    """The rows as a Markdown table, a line a policy and a column a kind, in percent."""
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    lines = ["| policy | " + " | ".join(kinds) + " |", "| --- " * (len(kinds) + 1) + "|"]
-    for policy in dict.fromkeys(row["policy"] for row in rows):
-        cells = [f"{100 * r['utility']:.1f}" for r in rows if r["policy"] == policy]
-        lines.append(f"| {policy} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _row(policy, kind, found, mask):
-    values = np.array([u.value for u in found], np.float32)
-    low, high = metrics.bootstrap_interval(values, mask, jax.random.key(0))
-    scored = [u for u, counts in zip(found, mask, strict=True) if counts]
-    common = [name for name in scored[0].parts if all(name in u.parts for u in scored)]
-    parts = {name: float(np.mean([u.parts[name] for u in scored])) for name in common}
-    value = float(values[mask].mean())
-    named = {"policy": policy, "kind": kind, "n": len(scored), "utility": value}
-    return named | {"low": float(low), "high": float(high), "parts": parts}
+def score(episode):
+    """The utility of an agent.Episode. Valid: it has an answer."""
+    found = utility(episode.state.task, episode.state.calls, episode.answer)
+    return Scored(found.value, found.parts, bool(episode.answer))

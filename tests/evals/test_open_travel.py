@@ -4,13 +4,14 @@ import pytest
 
 from jaxrl.envs.travel import task as tasks
 from jaxrl.envs.travel.env import OpenTravel
-from jaxrl.evals import open_travel
+from jaxrl.evals import open_travel, tables
+from jaxrl.rewards.rubric import RUBRICS
 
 
 @pytest.fixture(scope="module")
 def rows():
     """The table of the whole test split."""
-    return open_travel.table(OpenTravel("test"))
+    return tables.table(OpenTravel("test"), open_travel.POLICIES, open_travel.score)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,15 @@ def test_rows_hold_intervals_and_parts(rows, found):
 
 
 def test_the_text_has_a_line_a_policy(rows):
-    lines = open_travel.text(rows).splitlines()
+    lines = tables.text(rows).splitlines()
     assert lines[0] == "| policy | " + " | ".join((*tasks.KINDS, "all")) + " |"
     assert lines[2] == "| expert | " + " | ".join(["100.0"] * 6) + " |"
     assert [line.count("|") for line in lines] == [8] * 5
+
+
+def test_valid_is_who_answers(found):
+    assert [found[p, "all"]["valid"] for p in open_travel.POLICIES] == [1, 1, 0]
+
+
+def test_the_criteria_are_those_of_the_rubric():
+    assert tuple(open_travel.CRITERIA) == RUBRICS[open_travel.RUBRIC].criteria

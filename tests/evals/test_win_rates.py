@@ -37,10 +37,10 @@ def _verdict(content):
     )
 
 
-def against(ours, theirs):
+def against(ours, theirs, valid=None):
     of = lambda answers: [Transcript(f"query {i}", (), a) for i, a in enumerate(answers)]
     compare = functools.partial(pairwise.compare, Judge(model, RUBRIC))
-    return asyncio.run(win_rates.against(of(theirs), of(ours), compare, RUBRIC.criteria))
+    return asyncio.run(win_rates.against(of(theirs), of(ours), compare, RUBRIC.criteria, valid))
 
 
 def test_each_criterion_has_its_own_wins_and_ties():
@@ -64,3 +64,18 @@ def test_where_all_are_tied_there_is_no_rate():
 def test_without_a_valid_output_nothing_is_won(ours):
     rows, valid, counts = against(ours, ["ab"] * len(ours))
     assert np.isnan(rows[0]["win_rate"]) and not valid > 0 and counts["calls"] == 0
+
+
+def test_what_is_valid_may_be_told():
+    rows, valid, counts = against(["abc", "b", "bb"], ["a"] * 3, [True, False, True])
+    assert valid == 2 / 3 and counts["comparisons"] == 2 and rows[0]["wins"] == 2
+
+
+def test_the_table_has_the_mean_over_criteria():
+    """Wins 3 of 4 by length and 1 of 1 by its start; a policy that always ties has no rate."""
+    found = against(["abc", "bbb", "", "a", "a??"], ["ab", "bb", "b", "bc", "b"])[:2]
+    heads = {"answer/length": "Len", "answer/start": "Start"}
+    lines = win_rates.text({"x": found, "y": against(["ab"], ["ab"])[:2]}, heads).splitlines()
+    assert lines[0] == "| policy | Len | Start | mean | combined | valid |"
+    assert lines[2] == "| x | 75.0 | 100.0 | 87.5 | 75.0 | 80.0 |"
+    assert lines[3] == "| y | - | - | - | - | 100.0 |"

@@ -1,0 +1,100 @@
+"""An agent at work: a chat model, or a script, on the tasks of an env with tools.
+
+    episodes = await play(env, model, range(100), turns=10)
+    episodes = [scripted(env, expert.solve, i) for i in range(100)]
+
+Every call goes through env.use; what cannot be made of a call is told the model. All tasks go on
+together, a turn of all of them in one call of the model.
+"""
+
+import collections
+from typing import Any, NamedTuple
+
+from jaxrl import tools
+from jaxrl.chat import tool_calls
+from jaxrl.chat.base import FAILURES
+from jaxrl.envs.calls import FAILED
+from jaxrl.messages import Message
+from jaxrl.rewards import transcript
+
+ENDINGS = ("answered", "empty", "turns", *FAILURES)  # turns: the limit came before an answer
+LAST = "This is your last turn: no call is made any more. Give your final answer now."
+
+
+class Episode(NamedTuple):
+    """One task from its prompt to its end."""
+
+    state: Any  # of the env: the task, and the calls made with their results
+    prompt: tuple[Message, ...]
+    messages: tuple[Message, ...] = ()  # what came after it
+    answer: str = ""  # of the last message, thinking left out
+    ending: str = ""  # one of ENDINGS; "" while it goes on
+    detail: str = ""  # of a failure, for a person to read
+
+
+def scripted(env, policy, index):
+    """The Episode of a policy that writes all messages at once from a task, results included."""
+    state, prompt = env.reset(index)
+    messages = policy(state.task)
+    wanted = [call for m in messages for call in m.calls]
+    results = [m.content for m in messages if m.role == "tool"]
+    state = state._replace(calls=tuple(zip(wanted, results, strict=True)))
+    answer = messages[-1].content
+    return Episode(state, prompt, tuple(messages), answer, "answered" if answer else "empty")
+
+
+async def play(env, model, indices, *, turns, tell=lambda finished: None):
+    """One Episode a task index, in their order, of at most `turns` replies each.
+
+    model: a chat.base.ChatModel that was told of env.tools. tell: is given how many have ended.
+    """
+    known = {f.__name__: tools.tool(f) for f in env.tools}
+    episodes = [Episode(*env.reset(index)) for index in indices]
+    for turn in range(turns):
+        going = [i for i, e in enumerate(episodes) if not e.ending]
+        if not going:
+            break
+        if last := turn == turns - 1:
+            for i in going:
+                episodes[i] = _with(episodes[i], Message("user", LAST))
+        replies = await model([[*episodes[i].prompt, *episodes[i].messages] for i in going])
+        for i, reply in zip(going, replies, strict=True):
+            episodes[i] = _turn(env, known, episodes[i], reply, last)
+        tell(sum(bool(e.ending) for e in episodes))
+    return episodes
+
+
+def endings(episodes):
+    """How many episodes ended how: {ending: count}, those that occur."""
+    counts = collections.Counter(e.ending for e in episodes)
+    return {name: counts[name] for name in ENDINGS if counts[name]}
+
+
+def _turn(env, known, episode, reply, last):
+    """The episode after a reply: its calls made, or its answer kept."""
+    if reply.failure:
+        return episode._replace(ending=reply.failure, detail=reply.detail)
+    episode = _with(episode, Message("assistant", reply.text, reply.calls))
+    if not (reply.calls or reply.malformed):
+        answer = transcript.split(reply.text)[1]
+        return episode._replace(answer=answer, ending="answered" if answer else "empty")
+    if last:
+        return episode._replace(ending="turns")
+    for call in reply.calls:
+        state, text = _used(env, known, episode.state, call)
+        episode = _with(episode, Message("tool", text, call_id=call.id))._replace(state=state)
+    return _with(episode, *map(tool_calls.observation, reply.malformed))
+
+
+def _used(env, known, state, call):
+    """(state, result) of a call; arguments of wrong types never reach the env."""
+    if call.name in known:
+        try:
+            call = call._replace(arguments=tools.checked(known[call.name], call.arguments))
+        except tools.ToolError as e:
+            return state, f"{FAILED}{e}"
+    return env.use(state, call)
+
+
+def _with(episode, *messages):
+    return episode._replace(messages=(*episode.messages, *messages))

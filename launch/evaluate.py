@@ -1,0 +1,164 @@
+"""Evaluates policies on a benchmark with tools: by the program's utility and, if asked, a judge.
+
+    python -m launch.evaluate --benchmark=open_travel --policy=expert,random_tool,nothing
+    python -m launch.evaluate --benchmark=open_deepresearch --policy=MODEL --endpoint=URL
+    python -m launch.evaluate --benchmark=open_travel --policy=MODEL --endpoint=URL --judge=JUDGE
+
+A policy that is no script (expert, random_tool, nothing) names a model behind --endpoint, anything
+that speaks OpenAI's chat completions; URL ends with the version, such as http://127.0.0.1:8000/v1.
+The judge compares each trajectory with the expert's, in both orders, by the benchmark's rubric. The
+tables are printed, and all figures written to --out.
+"""
+
+import asyncio
+import functools
+import json
+import math
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from rich.console import Console
+from rich.progress import Progress
+
+from jaxrl import tools
+from jaxrl.envs import table
+from jaxrl.envs.base import choose
+from jaxrl.evals import agent, open_deepresearch, open_travel, tables, win_rates
+from jaxrl.rewards import pairwise, transcript
+from jaxrl.rewards.judge import Judge
+from jaxrl.rewards.rubric import RUBRICS
+
+BENCHMARKS = {b.ENV: b for b in (open_travel, open_deepresearch)}
+
+BENCHMARK = flags.DEFINE_string("benchmark", None, f"One of {sorted(BENCHMARKS)}.", required=True)
+POLICY = flags.DEFINE_list("policy", None, "Who is evaluated, by commas.", required=True)
+SPLIT = flags.DEFINE_string("split", "test", "Of the tasks: sft, rl, test.")
+SIZE = flags.DEFINE_integer("size", 0, "Tasks; 0 = the paper's number.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the tasks.")
+CORPUS = flags.DEFINE_string(
+    "corpus", None, "Of open_deepresearch: hotpotqa, python, …, FILE.jsonl."
+)
+ENDPOINT = flags.DEFINE_string("endpoint", None, "Where the models of --policy are asked.")
+KEY = flags.DEFINE_string("key", "OPENAI_API_KEY", "Variable that holds its key; empty = none.")
+TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "Of the models of --policy.")
+MAX_TOKENS = flags.DEFINE_integer("max_tokens", 2000, "Of one of their turns.", lower_bound=1)
+TURNS = flags.DEFINE_integer("turns", 10, "Of a task, the answer's included.", lower_bound=1)
+JUDGE = flags.DEFINE_string("judge", None, "The model that judges; none if not given.")
+JUDGE_ENDPOINT = flags.DEFINE_string("judge_endpoint", None, "Where, if not at --endpoint.")
+JUDGE_KEY = flags.DEFINE_string("judge_key", None, "Variable that holds its key, if not --key.")
+OUT = flags.DEFINE_string("out", "runs/evaluation.json", "Where the figures go.")
+
+
+def main(argv):
+    """Refuses in one line what cannot work; then plays, scores, judges and writes."""
+    try:
+        if argv[1:]:
+            raise ValueError(f"unexpected argument {argv[1]!r}: see --help")
+        benchmark = BENCHMARKS[choose("--benchmark", BENCHMARK.value, BENCHMARKS)]
+        env = _env(benchmark)
+        models = _models(benchmark, env)
+        judge = _judge(benchmark)
+    except (ValueError, KeyError, OSError) as error:
+        sys.exit(f"launch.evaluate: {error.args[0] if isinstance(error, KeyError) else error}")
+    played = {name: _played(benchmark, env, models, name) for name in POLICY.value}
+    found = _scored(benchmark, env, played)
+    if judge:
+        found |= _judged(benchmark, env, judge, played)
+    Path(OUT.value).parent.mkdir(parents=True, exist_ok=True)
+    Path(OUT.value).write_text(json.dumps(_finite(found), indent=2) + "\n", encoding="utf-8")
+    print(OUT.value)
+
+
+def _env(benchmark):
+    params = {"split": SPLIT.value, "size": SIZE.value, "seed": SEED.value}
+    return table.build(benchmark.ENV, params | ({"corpus": CORPUS.value} if CORPUS.value else {}))
+
+
+def _models(benchmark, env):
+    """The policies that are no scripts, as chat models that know env's tools."""
+    names = [name for name in POLICY.value if name not in benchmark.POLICIES]
+    if names and not ENDPOINT.value:
+        raise ValueError(
+            f"--policy={names[0]} is none of {sorted(benchmark.POLICIES)}: if it is a model, give "
+            "its --endpoint=URL"
+        )
+    law = {"temperature": TEMPERATURE.value, "max_tokens": MAX_TOKENS.value}
+    known = tuple(tools.tool(f) for f in env.tools)
+    return {n: _endpoint(ENDPOINT.value, n, law=law, tools=known, key=KEY.value) for n in names}
+
+
+def _judge(benchmark):
+    """The Judge of --judge at temperature 0, or None."""
+    if not JUDGE.value:
+        return None
+    url = JUDGE_ENDPOINT.value or ENDPOINT.value
+    if not url:
+        raise ValueError(f"--judge={JUDGE.value} needs --judge_endpoint=URL")
+    key = KEY.value if JUDGE_KEY.value is None else JUDGE_KEY.value
+    model = _endpoint(url, JUDGE.value, law={"temperature": 0}, key=key)
+    return Judge(model, RUBRICS[benchmark.RUBRIC])
+
+
+def _endpoint(url, name, **how):
+    from jaxrl.chat import http  # here: scripts need none of the packages of the chat extra
+
+    return http.Endpoint(http.HttpConfig(url, name, **how))
+
+
+def _played(benchmark, env, models, name):
+    """The policy's Episode of each task, with a progress bar."""
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tell = functools.partial(bar.update, bar.add_task(name, total=len(env)))
+        if name in models:
+            done = lambda finished: tell(completed=finished)
+            play = agent.play(env, models[name], range(len(env)), turns=TURNS.value, tell=done)
+            return asyncio.run(play)
+        episodes = []
+        for i in range(len(env)):
+            episodes.append(agent.scripted(env, benchmark.POLICIES[name], i))
+            tell(advance=1)
+        return episodes
+
+
+def _scored(benchmark, env, played):
+    """Prints the tables of utility, valid answers and endings; returns them."""
+    rows = [r for p, e in played.items() for r in tables.rows(p, env, e, benchmark.score)]
+    endings = {policy: agent.endings(episodes) for policy, episodes in played.items()}
+    about = f"{BENCHMARK.value}, {SPLIT.value}, {len(env)} tasks"
+    print(f"{about}: mean utility in percent\n{tables.text(rows)}\n")
+    print(f"valid answers in percent\n{tables.text(rows, 'valid')}\n")
+    for policy, episodes in played.items():
+        details = [f" (first failure: {e.detail})" for e in episodes if e.detail]
+        counted = ", ".join(f"{n} {name}" for name, n in endings[policy].items())
+        print(f"{policy}: {counted}{''.join(details[:1])}")
+    return {"benchmark": BENCHMARK.value, "split": SPLIT.value, "rows": rows, "endings": endings}
+
+
+def _judged(benchmark, env, judge, played):
+    """Prints the win rates against the expert's trajectories; returns them."""
+    shown = lambda episodes: [transcript.of(e.prompt, e.messages) for e in episodes]
+    expert = benchmark.POLICIES["expert"]
+    baselines = shown([agent.scripted(env, expert, i) for i in range(len(env))])
+    compare, criteria = functools.partial(pairwise.compare, judge), judge.rubric.criteria
+    found, counts = {}, {}
+    for policy, episodes in played.items():
+        valid = [benchmark.score(e).valid for e in episodes]
+        against = win_rates.against(baselines, shown(episodes), compare, criteria, valid)
+        *found[policy], counts[policy] = asyncio.run(against)
+    print("\nwin rate against the expert in percent, without ties\n")
+    print(win_rates.text(found, benchmark.CRITERIA) + "\n")
+    return {"win_rates": found, "judge": counts}
+
+
+def _finite(value):
+    """The same with null for NaN, which JSON has not."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+if __name__ == "__main__":
+    app.run(main)
