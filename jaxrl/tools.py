@@ -30,6 +30,7 @@ LONGEST = 1_000_000  # characters of a call's arguments
 DEEPEST = 32  # levels of lists and objects in them
 WIDEST = 10_000  # values in those: a validator takes 20 µs for each that is wrong
 HIDDEN = ("world", "state")
+REFUSED = "error: "  # begins the result of a call that was not made
 SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 LISTED = re.compile(r"(\w+(?:, \w+)*): +(\S.*)")  # of a docstring: "name: meaning"
 SHORT = reprlib.Repr()  # a value in an error: cut, and safe for values of any depth
@@ -83,6 +84,19 @@ def checked(tool, arguments):
     if worst is not None:
         raise _explained(worst)
     return _coerced(tool.parameters, arguments)
+
+
+def fitted(known, call):
+    """(the ToolCall with arguments as its tool takes them, "") or (None, what is wrong with it).
+
+    known: {name: Tool}. What is wrong is told the model as the call's result.
+    """
+    if call.name not in known:
+        return None, f"{REFUSED}tool {call.name[:50]!r} is not known; one of {', '.join(known)}"
+    try:
+        return call._replace(arguments=checked(known[call.name], call.arguments)), ""
+    except ToolError as error:
+        return None, f"{REFUSED}{error}"
 
 
 def unfit(value):

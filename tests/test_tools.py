@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies
 
 from jaxrl import tools
-from jaxrl.messages import Tool
-from jaxrl.tools import ToolError, checked
+from jaxrl.messages import Tool, ToolCall
+from jaxrl.tools import ToolError, checked, fitted
 
 
 def search(
@@ -209,3 +209,15 @@ def test_any_arguments_are_refused_or_can_be_called(arguments):
     assert type(query) is str and {type(x) for x in place.values()} <= {float}
     assert type(radius_km) is float and type(limit) is int and type(deep) is bool
     assert kind in ("food", "art") and (tags is None or {type(x) for x in tags} <= {str})
+
+
+def test_a_call_is_fitted_to_its_tool_or_told_what_is_wrong():
+    known = {SEARCH.name: SEARCH}
+    fit, wrong = fitted(known, ToolCall(SEARCH.name, GOOD | {"radius_km": 2}, "c"))
+    assert wrong == "" and fit.id == "c" and type(fit.arguments["radius_km"]) is float
+    for call, words in (
+        (ToolCall("serch", GOOD), "tool 'serch' is not known; one of"),
+        (ToolCall(SEARCH.name, GOOD | {"radius_km": "far"}), "radius_km = 'far': give a number"),
+    ):
+        fit, wrong = fitted(known, call)
+        assert fit is None and wrong.startswith(f"error: {words}")

@@ -2,9 +2,7 @@
 
 import inspect
 
-from jaxrl.tools import ToolError
-
-FAILED = "error: "  # begins the result of a call that was refused
+from jaxrl.tools import REFUSED, ToolError
 
 
 def run(by_name, world, call):
@@ -15,21 +13,21 @@ def run(by_name, world, call):
     """
     tool = by_name.get(call.name)
     if tool is None:
-        return f"{FAILED}tool {call.name[:50]!r} is not known; one of {', '.join(by_name)}"
+        return f"{REFUSED}tool {call.name[:50]!r} is not known; one of {', '.join(by_name)}"
     try:
         bound = inspect.signature(tool).bind(world, **call.arguments)
     except TypeError as e:
         taken = ", ".join(list(inspect.signature(tool).parameters)[1:])
-        return f"{FAILED}{call.name}: {e}; it takes {taken}"
+        return f"{REFUSED}{call.name}: {e}; it takes {taken}"
     try:
         return tool(*bound.args, **bound.kwargs)
     except ToolError as e:
-        return f"{FAILED}{e}"
+        return f"{REFUSED}{e}"
 
 
 def shown(made):
     """All that the results of the calls made have shown, as one text; refusals left out."""
-    return "\n".join(text for _, text in made if not text.startswith(FAILED))
+    return "\n".join(text for _, text in made if not text.startswith(REFUSED))
 
 
 def within(key, value, low, high):

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 from jaxrl import tools
 from jaxrl.chat import tool_calls
 from jaxrl.chat.base import FAILURES
-from jaxrl.envs.calls import FAILED
 from jaxrl.messages import Message
 from jaxrl.rewards import transcript
+from jaxrl.rollouts.episodes import LAST
 
-ENDINGS = ("answered", "empty", "turns", *FAILURES)  # turns: the limit came before an answer
-LAST = "This is your last turn: no call is made any more. Give your final answer now."
+ENDINGS = ("answer", "empty", "turns", *FAILURES)  # turns: the limit came before an answer
 
 
 class Episode(NamedTuple):
@@ -40,7 +39,7 @@ def scripted(env, policy, index):
     results = [m.content for m in messages if m.role == "tool"]
     state = state._replace(calls=tuple(zip(wanted, results, strict=True)))
     answer = messages[-1].content
-    return Episode(state, prompt, tuple(messages), answer, "answered" if answer else "empty")
+    return Episode(state, prompt, tuple(messages), answer, "answer" if answer else "empty")
 
 
 async def play(env, model, indices, *, turns, tell=lambda finished: None):
@@ -54,12 +53,9 @@ async def play(env, model, indices, *, turns, tell=lambda finished: None):
         going = [i for i, e in enumerate(episodes) if not e.ending]
         if not going:
             break
-        if last := turn == turns - 1:
-            for i in going:
-                episodes[i] = _with(episodes[i], Message("user", LAST))
         replies = await model([[*episodes[i].prompt, *episodes[i].messages] for i in going])
         for i, reply in zip(going, replies, strict=True):
-            episodes[i] = _turn(env, known, episodes[i], reply, last)
+            episodes[i] = _turn(env, known, episodes[i], reply, turns - 1 - turn)
         tell(sum(bool(e.ending) for e in episodes))
     return episodes
 
@@ -70,30 +66,26 @@ def endings(episodes):
     return {name: counts[name] for name in ENDINGS if counts[name]}
 
 
-def _turn(env, known, episode, reply, last):
-    """The episode after a reply: its calls made, or its answer kept."""
+def _turn(env, known, episode, reply, left):
+    """The episode after a reply: its calls made, or its answer kept. left: turns that follow."""
     if reply.failure:
         return episode._replace(ending=reply.failure, detail=reply.detail)
     episode = _with(episode, Message("assistant", reply.text, reply.calls))
     if not (reply.calls or reply.malformed):
         answer = transcript.split(reply.text)[1]
-        return episode._replace(answer=answer, ending="answered" if answer else "empty")
-    if last:
+        return episode._replace(answer=answer, ending="answer" if answer else "empty")
+    if not left:
         return episode._replace(ending="turns")
+    told, state = [], episode.state
     for call in reply.calls:
-        state, text = _used(env, known, episode.state, call)
-        episode = _with(episode, Message("tool", text, call_id=call.id))._replace(state=state)
-    return _with(episode, *map(tool_calls.observation, reply.malformed))
-
-
-def _used(env, known, state, call):
-    """(state, result) of a call; arguments of wrong types never reach the env."""
-    if call.name in known:
-        try:
-            call = call._replace(arguments=tools.checked(known[call.name], call.arguments))
-        except tools.ToolError as e:
-            return state, f"{FAILED}{e}"
-    return env.use(state, call)
+        fit, text = tools.fitted(known, call)
+        if fit:
+            state, text = env.use(state, fit)
+        told.append(Message("tool", text, call_id=call.id))
+    told += map(tool_calls.observation, reply.malformed)
+    if left == 1:
+        told[-1] = told[-1]._replace(content=f"{told[-1].content}\n\n{LAST}")
+    return _with(episode._replace(state=state), *told)
 
 
 def _with(episode, *messages):

@@ -202,16 +202,11 @@ class Player:
         return self._plain(Message("tool", await self._result(e, call), call_id=call.id))
 
     async def _result(self, e, call):
-        tool = self._tools.get(call.name)
-        if tool is None:
+        fit, wrong = tools.fitted(self._tools, call)
+        if wrong:
             e.counts["refused"] += 1
-            return f"error: tool {call.name[:50]!r} is not known; one of {', '.join(self._tools)}"
-        try:
-            arguments = tools.checked(tool, call.arguments)
-        except tools.ToolError as error:
-            e.counts["refused"] += 1
-            return f"error: {error}"
-        used = await self._ask("use", e.state, call._replace(arguments=arguments))
+            return wrong
+        used = await self._ask("use", e.state, fit)
         if isinstance(used, Failure):
             e.counts["broken"] += 1
             return f"error: {call.name} gave no result ({used.reason}); try something else"

@@ -74,7 +74,7 @@ def test_a_model_is_scored_and_judged(corpus, tmp_path):
         )
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
-    assert found["endings"] == {"nothing": {"empty": 6}, "agent": {"answered": 6}}
+    assert found["endings"] == {"nothing": {"empty": 6}, "agent": {"answer": 6}}
     whole = {row["policy"]: row for row in found["rows"] if row["kind"] == "all"}
     assert (whole["nothing"]["valid"], whole["agent"]["valid"]) == (0, 1)
     rows, valid = found["win_rates"]["agent"]

@@ -4,6 +4,7 @@ import json
 
 from jaxrl.envs import calls
 from jaxrl.envs.research import tools
+from jaxrl.tools import REFUSED
 
 BY_NAME = {tool.__name__: tool for tool in tools.TOOLS}
 
@@ -35,6 +36,6 @@ def evidence(made):
 def _rows(made, names):
     """The JSON objects in the results of the calls of these tools, refusals left out."""
     for call, text in made:
-        if call.name in names and not text.startswith(calls.FAILED):
+        if call.name in names and not text.startswith(REFUSED):
             value = json.loads(text)
             yield from value if isinstance(value, list) else (value,)

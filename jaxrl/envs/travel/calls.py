@@ -4,9 +4,10 @@ import json
 
 from jaxrl.envs import calls
 from jaxrl.envs.travel import tools
+from jaxrl.tools import REFUSED
 
 BY_NAME = {tool.__name__: tool for tool in tools.TOOLS}
-FAILED, shown = calls.FAILED, calls.shown
+shown = calls.shown
 
 
 def run(world, call):
@@ -41,7 +42,7 @@ def travelled(made):
     """(mode, from, to) of every leg that navigation gave, as a set of names."""
     found = set()
     for call, text in made:
-        if call.name == "navigation" and not text.startswith(FAILED):
+        if call.name == "navigation" and not text.startswith(REFUSED):
             way = json.loads(text)
             found |= {(way["mode"], leg["from"], leg["to"]) for leg in way["legs"]}
     return found
