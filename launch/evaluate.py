@@ -146,6 +146,8 @@ def _judged(benchmark, env, judge, played):
         valid = [benchmark.score(e).valid for e in episodes]
         against = win_rates.against(baselines, shown(episodes), compare, criteria, valid)
         *found[policy], counts[policy] = asyncio.run(against)
+        told = ", ".join(f"{n} {name}" for name, n in sorted(counts[policy].items()))
+        print(f"judge of {policy}: {told}")
     print("\nwin rate against the expert in percent, without ties\n")
     print(win_rates.text(found, benchmark.CRITERIA) + "\n")
     return {"win_rates": found, "judge": counts}

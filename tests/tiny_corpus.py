@@ -1,11 +1,11 @@
 """A corpus of 72 invented documents that name each other, for tests of research tasks."""
 
-import contextlib
 import json
 
 import pytest
 
 from jaxrl.envs import draws
+from jaxrl.envs.research import build
 
 NUMBER = 72
 SYLLABLES = (
@@ -58,9 +58,15 @@ def write(folder):
     return str(path)
 
 
-@contextlib.contextmanager
-def installed(factory):
-    """The name of the corpus, with its index in a folder of the tests. factory: pytest's."""
+def install(factory):
+    """The name of the corpus, its index built in a folder of the tests. factory: pytest's."""
+    name = write(factory.mktemp("corpus"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXRL_CACHE", str(factory.mktemp("cache")))
-        yield write(factory.mktemp("corpus"))
+        build.path(name)  # remembered in this process; others are told by `cache`
+    return name
+
+
+def cache(name):
+    """The environment that lets other processes find the index."""
+    return {"JAXRL_CACHE": str(build.path(name).parent)}

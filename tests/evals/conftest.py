@@ -9,5 +9,4 @@ from jaxrl.envs.research.env import OpenDeepResearch
 @pytest.fixture(scope="session")
 def research(tmp_path_factory):
     """The test split of Open-DeepResearch over the tiny corpus."""
-    with tiny_corpus.installed(tmp_path_factory) as name:
-        yield OpenDeepResearch("test", size=30, corpus=name)
+    return OpenDeepResearch("test", size=30, corpus=tiny_corpus.install(tmp_path_factory))

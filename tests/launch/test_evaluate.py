@@ -18,16 +18,15 @@ RUBRIC = RUBRICS["research"]
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    with tiny_corpus.installed(tmp_path_factory) as name:
-        yield name
+    return tiny_corpus.install(tmp_path_factory)
 
 
-def python(*arguments):
+def python(*arguments, **env):
     """A fresh interpreter: the flags of several launchers would clash in this one."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        env=os.environ | env | {"JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
     )
@@ -71,6 +70,7 @@ def test_a_model_is_scored_and_judged(corpus, tmp_path):
             "--key=",
             "--judge=judge",
             f"--out={out}",
+            **tiny_corpus.cache(corpus),
         )
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())

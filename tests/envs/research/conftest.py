@@ -9,8 +9,7 @@ from jaxrl.envs.research import corpus as corpora
 @pytest.fixture(scope="session")
 def names(tmp_path_factory):
     """The tiny corpus by name."""
-    with tiny_corpus.installed(tmp_path_factory) as name:
-        yield name
+    return tiny_corpus.install(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,7 @@ def test_a_document_knows_its_relations_and_key_words(world):
 
 def test_the_index_is_built_once_for_one_content(names, tmp_path, monkeypatch):
     path = build.path(names)
+    monkeypatch.setenv("JAXRL_CACHE", str(path.parent))
     monkeypatch.setattr(build, "write", None)  # would fail if it were called
     build.path.cache_clear()
     assert build.path(names) == path and path.is_file()
@@ -82,7 +83,13 @@ print(world.search("Later {tiny_corpus.title(7)}", 10))
 print([topics.draw({names!r}, 3, "rl", i) for i in range(9)])
 assert "jax" not in sys.modules
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | tiny_corpus.cache(names),
+    )
     tasks = [topics.draw(names, 3, "rl", i) for i in range(9)]
     expected = [world.search(f"Later {tiny_corpus.title(7)}", 10), tasks]
     assert run.stdout == "".join(f"{x}\n" for x in expected) and run.stderr == ""
