@@ -70,22 +70,33 @@ def _turn(env, known, episode, reply, left):
     """The episode after a reply: its calls made, or its answer kept. left: turns that follow."""
     if reply.failure:
         return episode._replace(ending=reply.failure, detail=reply.detail)
-    episode = _with(episode, Message("assistant", reply.text, reply.calls))
-    if not (reply.calls or reply.malformed):
+    text, calls, malformed = _read(reply)
+    episode = _with(episode, Message("assistant", text, calls))
+    if not (calls or malformed):
         answer = transcript.split(reply.text)[1]
         return episode._replace(answer=answer, ending="answer" if answer else "empty")
     if not left:
         return episode._replace(ending="turns")
     told, state = [], episode.state
-    for call in reply.calls:
+    for call in calls:
         fit, text = tools.fitted(known, call)
         if fit:
             state, text = env.use(state, fit)
         told.append(Message("tool", text, call_id=call.id))
-    told += map(tool_calls.observation, reply.malformed)
+    told += map(tool_calls.observation, malformed)
     if left == 1:
         told[-1] = told[-1]._replace(content=f"{told[-1].content}\n\n{LAST}")
     return _with(episode._replace(state=state), *told)
+
+
+def _read(reply):
+    """(text, calls, malformed calls) of a reply; some endpoints leave calls in the text."""
+    if reply.calls or reply.malformed:
+        return reply.text, reply.calls, reply.malformed
+    said, found = tool_calls.parse(reply.text)
+    calls = tuple(c for c in found if not isinstance(c, tool_calls.Malformed))
+    malformed = tuple(c for c in found if isinstance(c, tool_calls.Malformed))
+    return said if calls else reply.text, calls, malformed
 
 
 def _with(episode, *messages):

@@ -81,6 +81,17 @@ def test_a_call_that_cannot_be_read_becomes_an_observation(research):
     assert episode.messages[1].call_id == "z" and episode.state.calls == ()
 
 
+def test_calls_may_stand_in_the_text(research):
+    """An endpoint without a parser of calls: one is made, one is broken, and both are answered."""
+    text = 'So.\n<tool_call>\n{"name": "open", "arguments": {"id": "d3"}}\n</tool_call>'
+    model = Script(Reply(f"{text}\n<tool_call>\n{{</tool_call>"), Reply("x"))
+    (episode,) = play(research, model)
+    said, result, trouble, _ = episode.messages
+    assert said.content == "So." and said.calls == (call("open", id="d3"),)
+    assert '"id": "d3"' in result.content and "could not be read" in trouble.content
+    assert episode.ending == "answer" and len(episode.state.calls) == 1
+
+
 def test_every_ending_has_its_name(research):
     look = Reply("", (call("search", query="was"),))
     (long,) = play(research, Script(*[look] * 3), turns=3)

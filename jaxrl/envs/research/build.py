@@ -20,9 +20,7 @@ FORMAT = 1  # raised where the same sources would be stored otherwise
 KEYS = 8  # words of a document's lead that a report on it should bring
 LEAD = 3  # sentences
 FEWEST, MOST = 3, 40  # related documents of a topic: with more, it has no subject of its own
-COMMON = (
-    60  # a document that more others name than this tells nothing of them ("March", "Glossary")
-)
+COMMON = 60  # what more documents name than this tells nothing of them: "March", "Glossary"
 SHORTEST = 250  # characters of a document that a task names
 SCHEMA = """
 CREATE TABLE pages (id INTEGER PRIMARY KEY, source TEXT, title TEXT, text TEXT, related TEXT,

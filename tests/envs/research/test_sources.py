@@ -39,7 +39,15 @@ def test_hotpotqa_gives_each_paragraph_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", '{"title": "x"}', '{"title": "x", "text": "y", "links": 3}']
+    "line",
+    [
+        "{",
+        "[]",
+        '{"title": "x"}',
+        '{"title": "x", "text": "y", "links": 3}',
+        '{"title": "x", "text": 4}',
+        '{"title": "x", "text": "\\ud800"}',
+    ],
 )
 def test_a_line_that_is_no_document_is_named(tmp_path, line):
     path = tmp_path / "mine.jsonl"
