@@ -5,7 +5,8 @@ import json
 import pytest
 
 from jaxrl.envs import draws
-from jaxrl.envs.research import build
+from jaxrl.envs.research import build, topics
+from jaxrl.envs.research import task as tasks
 
 NUMBER = 72
 SYLLABLES = (
@@ -70,3 +71,8 @@ def install(factory):
 def cache(name):
     """The environment that lets other processes find the index."""
     return {"JAXRL_CACHE": str(build.path(name).parent)}
+
+
+def task(name, split, i, seed=0):
+    """Task i of a split, the kinds in turn."""
+    return topics.draw(name, seed, split, tasks.KINDS[i % 3], i)

@@ -40,9 +40,13 @@ class OpenDeepResearch:
     size: int = 0  # tasks; 0 = as many as in the paper: sft 2662, rl 2216, test 100
     seed: int = 0  # of the tasks
     corpus: str = "hotpotqa"  # of sources.SOURCES or .jsonl files, several with + between
+    only: tuple[str, ...] = ()  # kinds of tasks; () = all
+    brief: bool = False  # the query alone, without the rules: for a policy trained to know them
 
     def __post_init__(self):
         choose("split", self.split, tasks.SIZES)
+        for kind in self.only:
+            choose("only", kind, tasks.KINDS)
         if self.size < 0:
             raise ValueError(f"size = {self.size!r} must be positive, or 0 for the paper's size")
         for name in sources.names(self.corpus):
@@ -59,7 +63,7 @@ class OpenDeepResearch:
     @property
     def kinds(self):
         """The task kinds, in the order of the tasks."""
-        return tasks.KINDS
+        return tuple(kind for kind in tasks.KINDS if kind in (self.only or tasks.KINDS))
 
     @property
     def tools(self):
@@ -70,8 +74,10 @@ class OpenDeepResearch:
         """Task `index` and its prompt."""
         if not 0 <= index < len(self):
             raise IndexError(f"task {index} of {len(self)}: raise size, or take a lower index")
-        task = topics.draw(self.corpus, self.seed, self.split, index)
-        return State(task), (Message("system", SYSTEM), Message("user", task.query))
+        kind = self.kinds[index % len(self.kinds)]
+        task = topics.draw(self.corpus, self.seed, self.split, kind, index)
+        rules = () if self.brief else (Message("system", SYSTEM),)
+        return State(task), (*rules, Message("user", task.query))
 
     def use(self, state, call):
         """Runs a ToolCall, whose arguments have the tool's types -> (state, the result's text)."""
@@ -87,3 +93,7 @@ class OpenDeepResearch:
     def answer(self, state):
         """What the scripted expert answers."""
         return expert.answer(state.task)
+
+    def solve(self, state):
+        """The scripted expert's whole trajectory: its calls, their results, its answer."""
+        return expert.solve(state.task)

@@ -1,6 +1,6 @@
 """Tasks drawn from a text key: a topic of the split, related subjects, a length, the words.
 
-draw("hotpotqa", 0, "test", 17)    always the same Task; its topic lies in the split "test"
+draw("hotpotqa", 0, "test", "ideation", 17)    always the same Task; its topic lies in "test"
 """
 
 import functools
@@ -20,16 +20,15 @@ LENGTHS = {  # words, at least and at most: the shortest two documents have some
 
 
 @functools.lru_cache(maxsize=8192)
-def draw(names, seed, split, index):
-    """Task `index` of a split; the kinds come in turn, and a topic again only after all others."""
-    kind = tasks.KINDS[index % len(tasks.KINDS)]
+def draw(names, seed, split, kind, index):
+    """Task `index` of a split; whatever the kinds, a topic comes again only after all others."""
     topics = pool(names, split, kind)
     if not topics:
         raise ValueError(
             f"corpus = {names!r} has no topic for split {split!r}: a topic needs a document with "
             "three related ones; name a larger corpus"
         )
-    key = f"research/{seed}/{split}/{index}"
+    key = f"research/{seed}/{split}/{kind}/{index}"
     found = corpus.open_corpus(names).document(topics[(index + seed) % len(topics)])
     count = draws.integer(f"{key}/count", *SUBJECTS[kind])
     named = () if kind == "ideation" else draws.sample(f"{key}/subjects", found.related, count)

@@ -11,7 +11,7 @@ import sys
 import pytest
 import tiny_corpus
 
-from jaxrl.envs.research import build, corpus, mentions, topics, words
+from jaxrl.envs.research import build, corpus, mentions, words
 from jaxrl.envs.research.sources import Document
 
 K1, B = 1.2, 0.75
@@ -77,10 +77,10 @@ def test_the_index_is_built_once_for_one_content(names, tmp_path, monkeypatch):
 def test_other_processes_read_the_same(names, world):
     code = f"""
 import sys
-from jaxrl.envs.research import corpus, topics
+from jaxrl.envs.research import corpus, task, topics
 world = corpus.open_corpus({names!r})
 print(world.search("Later {tiny_corpus.title(7)}", 10))
-print([topics.draw({names!r}, 3, "rl", i) for i in range(9)])
+print([topics.draw({names!r}, 3, "rl", task.KINDS[i % 3], i) for i in range(9)])
 assert "jax" not in sys.modules
 """
     run = subprocess.run(
@@ -90,7 +90,7 @@ assert "jax" not in sys.modules
         check=True,
         env=os.environ | tiny_corpus.cache(names),
     )
-    tasks = [topics.draw(names, 3, "rl", i) for i in range(9)]
+    tasks = [tiny_corpus.task(names, "rl", i, 3) for i in range(9)]
     expected = [world.search(f"Later {tiny_corpus.title(7)}", 10), tasks]
     assert run.stdout == "".join(f"{x}\n" for x in expected) and run.stderr == ""
 

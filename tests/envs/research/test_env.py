@@ -43,7 +43,7 @@ def test_using_a_tool_leaves_the_state_as_it_was_and_records_the_call(env):
 def test_the_expert_through_the_env_gets_more_than_its_answer_alone(env, index):
     state, _ = env.reset(index)
     alone = env.step(state, env.answer(state))
-    for message in expert.solve(state.task):
+    for message in env.solve(state):
         for call in message.calls:
             state, _ = env.use(state, call)
     step = env.step(state, env.answer(state))
@@ -53,6 +53,17 @@ def test_the_expert_through_the_env_gets_more_than_its_answer_alone(env, index):
         and step.info["calls"] == len(state.calls) == 2 + 2 * state.task.count
     )
     assert alone.info["valid"] == 0 and alone.reward < 0.7
+
+
+def test_kinds_and_rules_may_be_left_out(names):
+    params = {"corpus": names, "only": ("ideation",), "brief": True, "size": 9}
+    few = table.build("open_deepresearch", params)
+    drawn = [few.reset(i) for i in range(9)]
+    assert few.kinds == ("ideation",) and {s.task.kind for s, _ in drawn} == {"ideation"}
+    assert len({s.task.topic for s, _ in drawn}) == 9
+    assert all([m.role for m in prompt] == ["user"] for _, prompt in drawn)
+    with pytest.raises(KeyError, match="only = 'idea' is not known; did you mean 'ideation'"):
+        table.build("open_deepresearch", {"corpus": names, "only": ("idea",)})
 
 
 def test_bad_settings_are_refused(names, monkeypatch):

@@ -3,14 +3,15 @@
 import json
 
 import pytest
+import tiny_corpus
 
-from jaxrl.envs.research import baselines, calls, expert, reports, topics
+from jaxrl.envs.research import baselines, calls, expert, reports
 from jaxrl.envs.research import task as tasks
 
 
 @pytest.fixture(scope="module")
 def drawn(names):
-    return [topics.draw(names, 0, "sft", i) for i in range(12)]
+    return [tiny_corpus.task(names, "sft", i) for i in range(12)]
 
 
 def made(messages):

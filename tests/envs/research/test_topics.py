@@ -3,6 +3,7 @@
 import collections
 
 import pytest
+import tiny_corpus
 
 from jaxrl.envs.research import phrasing, topics
 from jaxrl.envs.research import task as tasks
@@ -13,7 +14,7 @@ MANY = 120
 @pytest.fixture(scope="module")
 def drawn(names):
     """Tasks of every split."""
-    draw = lambda split: [topics.draw(names, 0, split, i) for i in range(MANY)]
+    draw = lambda split: [tiny_corpus.task(names, split, i) for i in range(MANY)]
     return {split: draw(split) for split in tasks.SIZES}
 
 
@@ -54,7 +55,7 @@ def test_wordings_are_many_and_all_occur(drawn):
 
 
 def test_a_seed_changes_the_tasks_and_not_the_splits(names, drawn):
-    other = [topics.draw(names, 1, "test", i) for i in range(MANY)]
+    other = [tiny_corpus.task(names, "test", i, 1) for i in range(MANY)]
     assert other != drawn["test"]
     assert {t.topic for t in other} == {t.topic for t in drawn["test"]}
 

@@ -1,8 +1,9 @@
 """Every part of the utility can be broken, is then noticed by name, and lowers the utility."""
 
 import pytest
+import tiny_corpus
 
-from jaxrl.envs.research import calls, expert, reports, topics
+from jaxrl.envs.research import calls, expert, reports
 from jaxrl.envs.research import task as tasks
 from jaxrl.envs.research.reports import Claim, Section
 from jaxrl.envs.research.utility import utility
@@ -58,8 +59,8 @@ def written(report):
 
 @pytest.mark.parametrize("index", range(3), ids=tasks.KINDS)
 def test_the_expert_gets_nearly_all(names, index):
-    made, report = trajectory(topics.draw(names, 0, "rl", index))
-    whole = utility(topics.draw(names, 0, "rl", index), made, written(report))
+    made, report = trajectory(tiny_corpus.task(names, "rl", index))
+    whole = utility(tiny_corpus.task(names, "rl", index), made, written(report))
     assert whole.valid and whole.value > 0.9
     assert all(v == 1 for k, v in whole.parts.items() if k != "coverage")
 
@@ -67,7 +68,7 @@ def test_the_expert_gets_nearly_all(names, index):
 @pytest.mark.parametrize("part", BROKEN)
 @pytest.mark.parametrize("index", range(3), ids=tasks.KINDS)
 def test_a_broken_part_is_noticed(names, part, index):
-    task = topics.draw(names, 0, "rl", index)
+    task = tiny_corpus.task(names, "rl", index)
     made, report = trajectory(task)
     whole = utility(task, made, written(report))
     broken = utility(task, made, written(BROKEN[part](report)))
@@ -77,14 +78,14 @@ def test_a_broken_part_is_noticed(names, part, index):
 
 @pytest.mark.parametrize("title", ["", "A report"])
 def test_a_title_must_name_the_topic(names, title):
-    task = topics.draw(names, 0, "rl", 0)
+    task = tiny_corpus.task(names, "rl", 0)
     made, report = trajectory(task)
     found = utility(task, made, written(report._replace(title=title)))
     assert found.parts["structure"] == (0.75 if title else 0) and found.valid == bool(title)
 
 
 def test_a_document_that_was_never_seen_must_not_be_cited(names):
-    task = topics.draw(names, 0, "rl", 0)
+    task = tiny_corpus.task(names, "rl", 0)
     made, report = trajectory(task)
     seen = calls.found(made)
     unseen = next(f"d{i}" for i in range(1, 73) if f"d{i}" not in seen)
@@ -93,7 +94,7 @@ def test_a_document_that_was_never_seen_must_not_be_cited(names):
 
 
 def test_a_document_that_was_only_listed_counts_half(names):
-    task = topics.draw(names, 0, "rl", 0)
+    task = tiny_corpus.task(names, "rl", 0)
     made, report = trajectory(task)
     listed = [(call, text) for call, text in made if call.name == "search"]
     found = utility(task, listed, written(report))
@@ -103,7 +104,7 @@ def test_a_document_that_was_only_listed_counts_half(names):
 
 
 def test_subjects_that_are_open_may_be_any_that_are_related(names):
-    task = topics.draw(names, 0, "rl", 1)
+    task = tiny_corpus.task(names, "rl", 1)
     assert task.kind == "ideation"
     world = tasks.world(task)
     used = {c for claim in trajectory(task)[1].claims for c in claim.cited}
@@ -121,6 +122,6 @@ def test_subjects_that_are_open_may_be_any_that_are_related(names):
     "text", ["", "I do not know.", "# T", "# T\n## S", "[d1]", "## S\n[d1] [d2]"]
 )
 def test_what_says_nothing_gets_nothing(names, text):
-    task = topics.draw(names, 0, "rl", 0)
+    task = tiny_corpus.task(names, "rl", 0)
     made, _ = trajectory(task)
     assert utility(task, made, text).value == 0 and not utility(task, made, text).valid
