@@ -1,6 +1,7 @@
 """The index: BM25 as its formula says, built once, by content, the same in every process."""
 
 import collections
+import json
 import math
 import os
 import pathlib
@@ -129,3 +130,32 @@ def test_each_process_has_a_connection_of_its_own(names, monkeypatch):
     assert corpus.open_corpus(names) is (mine := corpus.open_corpus(names))
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert corpus.open_corpus(names) is not mine
+
+
+def linked(tmp_path, links):
+    """The Corpus of documents "A a", "B b", … with these links, by letter."""
+    row = lambda x: tiny_corpus.document(ord(x)) | {"title": f"{x} {x.lower()}"}
+    lines = [row(x) | {"links": [f"{y} {y.lower()}" for y in some]} for x, some in links.items()]
+    (tmp_path / "l.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    build.write(tmp_path / "l.db", str(tmp_path / "l.jsonl"))
+    return corpus.Corpus(str(tmp_path / "l.db"))
+
+
+def test_links_go_both_ways_and_make_topics(tmp_path):
+    """A has three related documents, B and C two, D one, E none: it links to itself alone."""
+    found = linked(tmp_path, {"A": "BC", "B": "CZ", "C": "", "D": "A", "E": "E"})
+    assert [found.document(i).related for i in range(1, 6)] == [(2, 3, 4), (1, 3), (1, 2), (1,), ()]
+    assert [title for _, title, _ in found.topics()] == ["A a"]
+
+
+def test_what_too_many_name_is_related_to_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "COMMON", 2)
+    found = linked(tmp_path, {"A": "", "B": "A", "C": "AB", "D": "AB", "E": "D"})
+    assert [found.document(i).related for i in range(1, 6)] == [(), (3, 4), (2,), (2, 5), (4,)]
+
+
+def test_a_short_document_is_found_and_never_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "SHORTEST", 10**6)
+    found = linked(tmp_path, {"A": "BCD", "B": "", "C": "", "D": ""})
+    assert found.document(1).related == () and list(found.topics()) == []
+    assert found.search("A", 1)[0].id == 1

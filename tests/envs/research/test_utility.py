@@ -125,3 +125,28 @@ def test_what_says_nothing_gets_nothing(names, text):
     task = tiny_corpus.task(names, "rl", 0)
     made, _ = trajectory(task)
     assert utility(task, made, text).value == 0 and not utility(task, made, text).valid
+
+
+def test_words_count_for_the_document_that_is_cited(names):
+    """The right sentences under the wrong ids: nothing is covered, and nothing supports them."""
+    task = tiny_corpus.task(names, "rl", 0)
+    made, report = trajectory(task)
+    ids = [s.claims[0].cited for s in report.sections]
+    turned = [
+        s._replace(claims=tuple(c._replace(cited=id) for c in s.claims))
+        for s, id in zip(report.sections, [*ids[1:], ids[0]], strict=True)
+    ]
+    right = utility(task, made, written(report))
+    wrong = utility(task, made, written(report._replace(sections=tuple(turned))))
+    assert wrong.parts["coverage"] < 0.5 * right.parts["coverage"]
+    assert wrong.parts["support"] < 0.6 * right.parts["support"]
+    assert wrong.parts["citations"] == 1 and wrong.valid
+
+
+def test_a_report_can_be_too_short(names):
+    task = tiny_corpus.task(names, "rl", 0)
+    made, report = trajectory(task)
+    first = report.sections[0]._replace(claims=report.sections[0].claims[:1])
+    short = report._replace(sections=(first,))
+    found = utility(task, made, written(short)).parts
+    assert found["length"] == short.words / task.low < 1 and found["structure"] == 0.75
