@@ -59,15 +59,15 @@ def main(argv):
         env = _env(benchmark)
         models = _models(benchmark, env)
         judge = _judge(benchmark)
+        out = _out()
     except (ValueError, KeyError, OSError) as error:
         sys.exit(f"launch.evaluate: {error.args[0] if isinstance(error, KeyError) else error}")
     played = {name: _played(benchmark, env, models, name) for name in POLICY.value}
     found = _scored(benchmark, env, played)
     if judge:
         found |= _judged(benchmark, env, judge, played)
-    Path(OUT.value).parent.mkdir(parents=True, exist_ok=True)
-    Path(OUT.value).write_text(json.dumps(_finite(found), indent=2) + "\n", encoding="utf-8")
-    print(OUT.value)
+    out.write_text(json.dumps(_finite(found), indent=2) + "\n", encoding="utf-8")
+    print(out)
 
 
 def _env(benchmark):
@@ -104,6 +104,17 @@ def _endpoint(url, name, **how):
     from jaxrl.chat import http  # here: scripts need none of the packages of the chat extra
 
     return http.Endpoint(http.HttpConfig(url, name, **how))
+
+
+def _out():
+    """The path of --out, which can be written."""
+    path = Path(OUT.value)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as e:
+        raise ValueError(f"--out={path}: {e.strerror}; name a file that can be written") from None
+    return path
 
 
 def _played(benchmark, env, models, name):

@@ -106,6 +106,10 @@ REFUSED = [
     (["--policy=expert", "--split=train"], "split = 'train' is not known"),
     (["--policy=expert", "--corpus=x"], "a key of env.params for open_travel = 'corpus' is not"),
     (["--policy=gpt", "--endpoint=there"], "url = 'there' is no address"),
+    (
+        ["--policy=expert", "--out=/dev/null/x"],
+        "--out=/dev/null/x: File exists; name a file that can be",
+    ),
     (["--policy=expert", "more"], "unexpected argument 'more'"),
 ]
 
