@@ -70,32 +70,39 @@ def _listed(documents):
 
 def _report(task, topic, opened):
     """The pages opened, quoted: a section for each, within the length."""
-    quoted = [_quotes(task, page, task.high // len(opened)) for page in opened]
-    _lengthen(task, opened, quoted)
     sections = [
         Section(page["title"], tuple(Claim(s, (page["id"],)) for s in chosen))
-        for page, chosen in zip(opened, quoted, strict=True)
+        for page, chosen in zip(opened, _quotes(task, opened), strict=True)
     ]
     return Report(f"{topic.title}: a report", tuple(sections))
 
 
-def _lengthen(task, opened, quoted):
-    """Adds further sentences of the pages, the first page first, until there are `low` words."""
-    words_now = lambda: sum(len(s.split()) for chosen in quoted for s in chosen)
-    for page, chosen in zip(opened, quoted, strict=True):
+def _quotes(task, opened):
+    """Sentences of each page: what tells most of every page first, then more, within the length."""
+    telling = [_telling(task, page) for page in opened]
+    quoted = [some[:1] for some in telling]
+    for n in range(1, QUOTES):
+        for chosen, some in zip(quoted, telling, strict=True):
+            if n < len(some) and _count(quoted) + len(some[n].split()) <= task.high:
+                chosen.append(some[n])
+    for chosen, page in zip(quoted, opened, strict=True):
         for sentence in words.sentences(page["text"]):
-            if words_now() < task.low and sentence not in chosen:
+            if _count(quoted) < task.low and sentence not in chosen:
                 chosen.append(sentence)
+    return quoted
 
 
-def _quotes(task, page, room):
-    """The sentences of a page that add key words of its document, at most `room` words in all."""
+def _telling(task, page):
+    """The sentences of a page that add key words of its document, in order."""
     keys = set(tasks.world(task).document(tools.number(page["id"])).keys)
-    chosen = []
+    found = []
     for sentence in words.sentences(page["text"]):
-        new = keys & set(words.terms(sentence))
-        fits = sum(len(s.split()) for s in [*chosen, sentence]) <= room
-        if new and (fits or not chosen) and len(chosen) < QUOTES:
-            chosen.append(sentence)
+        if new := keys & set(words.terms(sentence)):
+            found.append(sentence)
             keys -= new
-    return chosen
+    return found
+
+
+def _count(quoted):
+    """How many words the sentences have in all."""
+    return sum(len(sentence.split()) for chosen in quoted for sentence in chosen)
