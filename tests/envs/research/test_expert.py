@@ -5,7 +5,7 @@ import json
 import pytest
 import tiny_corpus
 
-from jaxrl.envs.research import baselines, calls, expert, reports
+from jaxrl.envs.research import baselines, calls, expert, reports, words
 from jaxrl.envs.research import task as tasks
 
 
@@ -49,3 +49,17 @@ def test_the_expert_opens_what_it_found_and_quotes_what_it_opened(drawn):
 
 def test_random_calls_depend_on_their_key(drawn):
     assert baselines.random_tool(drawn[0], "0") != baselines.random_tool(drawn[0], "1")
+
+
+def test_the_expert_keeps_to_the_length(drawn):
+    """A sentence each where there is no room, all there are where the report must be long."""
+    short, long = (drawn[0]._replace(low=n, high=n) for n in (1, 10**6))
+    pages = {
+        c.arguments["id"]: json.loads(t)["text"]
+        for c, t in made(expert.solve(short))
+        if c.name == "open"
+    }
+    whole = sum(len(s.split()) for text in pages.values() for s in words.sentences(text))
+    report = reports.parse(expert.answer(short))
+    assert [len(s.claims) for s in report.sections] == [1] * (1 + short.count)
+    assert reports.parse(expert.answer(long)).words == whole > report.words

@@ -3,7 +3,7 @@
 import pytest
 import tiny_corpus
 
-from jaxrl.envs.research import calls, expert, reports
+from jaxrl.envs.research import calls, expert, reports, scores
 from jaxrl.envs.research import task as tasks
 from jaxrl.envs.research.reports import Claim, Section
 from jaxrl.envs.research.utility import utility
@@ -108,7 +108,8 @@ def test_subjects_that_are_open_may_be_any_that_are_related(names):
     assert task.kind == "ideation"
     world = tasks.world(task)
     used = {c for claim in trajectory(task)[1].claims for c in claim.cited}
-    others = [d for d in tasks.subjects(task) if f"d{d.id}" not in used][: task.count]
+    others = [d for d in tasks.subjects(task) if f"d{d.id}" not in used]
+    assert len(others) > task.count  # more than are asked for count no more
     opened = [ToolCall("open", {"id": f"d{d.id}"}) for d in (tasks.topic(task), *others)]
     made = tuple((call, calls.run(world, call)) for call in opened)
     quote = lambda d: Section(d.title, (Claim(d.text, (f"d{d.id}",)),))
@@ -150,3 +151,19 @@ def test_a_report_can_be_too_short(names):
     short = report._replace(sections=(first,))
     found = utility(task, made, written(short)).parts
     assert found["length"] == short.words / task.low < 1 and found["structure"] == 0.75
+
+
+def test_structure_is_a_title_sections_enough_none_empty_none_twice(names):
+    task = tiny_corpus.task(names, "rl", 0)
+    _, report = trajectory(task)
+    first, *others = report.sections
+    changes = {
+        "title": report._replace(title="A report"),
+        "few": report._replace(sections=(first, *others[1:])),
+        "empty": report._replace(sections=(*report.sections, Section("More", ()))),
+        "twice": report._replace(sections=(*report.sections, first)),
+    }
+    assert scores.structure(task, report) == 1
+    assert {k: scores.structure(task, r) for k, r in changes.items()} == dict.fromkeys(
+        changes, 0.75
+    )
