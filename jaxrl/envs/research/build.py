@@ -50,7 +50,7 @@ def digest(names):
     whole = hashlib.sha256(repr(settings).encode())
     for name in sources.names(names):
         for file in sources.files(name):
-            whole.update(f"{name}/{file.name}/{file.stat().st_size}\n".encode())
+            whole.update(f"{_short(name)}/{file.name}\n".encode())  # wherever it lies
             with file.open("rb") as f:
                 whole.update(hashlib.file_digest(f, "sha256").digest())
     return whole.hexdigest()
@@ -75,9 +75,14 @@ def write(out, names):
             db.execute("INSERT INTO found(found) VALUES ('optimize')")
 
 
+def _short(name):
+    """A source's name; of a file without its folder."""
+    return pathlib.PurePath(name).name
+
+
 def _read(names):
     """[(source, Document)] of all sources, each title once."""
-    listed = [(name, d) for name in sources.names(names) for d in sources.read(name)]
+    listed = [(_short(name), d) for name in sources.names(names) for d in sources.read(name)]
     kept = {}
     for name, document in listed:
         kept.setdefault(document.title, (name, document))
