@@ -64,9 +64,9 @@ def main(argv):
         sys.exit(f"launch.evaluate: {error.args[0] if isinstance(error, KeyError) else error}")
     played = {name: _played(benchmark, env, models, name) for name in POLICY.value}
     found = _scored(benchmark, env, played)
+    _write(out, found)  # already here: a judge takes long, and may be interrupted
     if judge:
-        found |= _judged(benchmark, env, judge, played)
-    out.write_text(json.dumps(_finite(found), indent=2) + "\n", encoding="utf-8")
+        _write(out, found | _judged(benchmark, env, judge, played))
     print(out)
 
 
@@ -156,12 +156,17 @@ def _judged(benchmark, env, judge, played):
     for policy, episodes in played.items():
         valid = [benchmark.score(e).valid for e in episodes]
         against = win_rates.against(baselines, shown(episodes), compare, criteria, valid)
-        *found[policy], counts[policy] = asyncio.run(against)
+        with Console(stderr=True).status(f"{JUDGE.value} judges {policy}"):
+            *found[policy], counts[policy] = asyncio.run(against)
         told = ", ".join(f"{n} {name}" for name, n in sorted(counts[policy].items()))
         print(f"judge of {policy}: {told}")
     print("\nwin rate against the expert in percent, without ties\n")
     print(win_rates.text(found, benchmark.CRITERIA) + "\n")
     return {"win_rates": found, "judge": counts}
+
+
+def _write(path, found):
+    path.write_text(json.dumps(_finite(found), indent=2) + "\n", encoding="utf-8")
 
 
 def _finite(value):
