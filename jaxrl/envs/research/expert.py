@@ -20,10 +20,9 @@ COUNT = 6  # rows of a search
 def solve(task):
     """The assistant's and the tools' messages from the query to the final answer, as a tuple."""
     topic, subjects = tasks.topic(task), _subjects(task)
-    plan = f'I look for "{topic.title}" first, then for what belongs to it, and read both.'
-    turns, _ = _turn(task, plan, [_search(task, topic)])
+    turns, _ = _turn(task, _plan(task, topic, subjects), [_search(task, topic)])
     then = [_search(task, d) for d in subjects]
-    more, _ = _turn(task, f"Now {_listed(subjects)}, one by one.", then)
+    more, _ = _turn(task, f"Next: {_listed(subjects)}.", then)
     read, results = _turn(
         task,
         "These answer the question; I read them.",
@@ -36,6 +35,15 @@ def solve(task):
 def answer(task):
     """The text of the expert's final answer."""
     return solve(task)[-1].content
+
+
+def _plan(task, topic, subjects):
+    """What the first turn says; it cannot name subjects that the search has yet to bring up."""
+    more = _listed(subjects) if task.subjects else f"{task.count} subjects connected with it"
+    return (
+        f"My plan: find out what {topic.title} is, then look into {more}, read on each, and write "
+        f"a section on each, {task.low} to {task.high} words in all."
+    )
 
 
 def _turn(task, text, wanted):
