@@ -6,8 +6,9 @@
 
 A policy that is no script (expert, random_tool, nothing) names a model behind --endpoint, anything
 that speaks OpenAI's chat completions; URL ends with the version, such as http://127.0.0.1:8000/v1.
-The judge compares each trajectory with the expert's, in both orders, by the benchmark's rubric. The
-tables are printed, and all figures written to --out.
+Each judge compares every trajectory with the expert's, in both orders, by the benchmark's rubric;
+several judges, as in --judge=ONE,TWO, are averaged. The tables are printed, and all figures written
+to --out.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ KEY = flags.DEFINE_string("key", "OPENAI_API_KEY", "Variable that holds its key;
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "Of the models of --policy.")
 MAX_TOKENS = flags.DEFINE_integer("max_tokens", 2000, "Of one of their turns.", lower_bound=1)
 TURNS = flags.DEFINE_integer("turns", 10, "Of a task, the answer's included.", lower_bound=1)
-JUDGE = flags.DEFINE_string("judge", None, "The model that judges; none if not given.")
+JUDGE = flags.DEFINE_list("judge", [], "The models that judge, by commas; none if not given.")
 JUDGE_ENDPOINT = flags.DEFINE_string("judge_endpoint", None, "Where, if not at --endpoint.")
 JUDGE_KEY = flags.DEFINE_string("judge_key", None, "Variable that holds its key, if not --key.")
 OUT = flags.DEFINE_string("out", "runs/evaluation.json", "Where the figures go.")
@@ -58,15 +59,15 @@ def main(argv):
         benchmark = BENCHMARKS[choose("--benchmark", BENCHMARK.value, BENCHMARKS)]
         env = _env(benchmark)
         models = _models(benchmark, env)
-        judge = _judge(benchmark)
+        judges = _judges(benchmark)
         out = _out()
     except (ValueError, KeyError, OSError) as error:
         sys.exit(f"launch.evaluate: {error.args[0] if isinstance(error, KeyError) else error}")
     played = {name: _played(benchmark, env, models, name) for name in POLICY.value}
     found = _scored(benchmark, env, played)
     _write(out, found)  # already here: a judge takes long, and may be interrupted
-    if judge:
-        _write(out, found | _judged(benchmark, env, judge, played))
+    if judges:
+        _write(out, found | _judged(benchmark, env, judges, played))
     print(out)
 
 
@@ -88,16 +89,14 @@ def _models(benchmark, env):
     return {n: _endpoint(ENDPOINT.value, n, law=law, tools=known, key=KEY.value) for n in names}
 
 
-def _judge(benchmark):
-    """The Judge of --judge at temperature 0, or None."""
-    if not JUDGE.value:
-        return None
+def _judges(benchmark):
+    """The Judges of --judge at temperature 0, by name."""
     url = JUDGE_ENDPOINT.value or ENDPOINT.value
-    if not url:
-        raise ValueError(f"--judge={JUDGE.value} needs --judge_endpoint=URL")
+    if JUDGE.value and not url:
+        raise ValueError(f"--judge={','.join(JUDGE.value)} needs --judge_endpoint=URL")
     key = KEY.value if JUDGE_KEY.value is None else JUDGE_KEY.value
-    model = _endpoint(url, JUDGE.value, law={"temperature": 0}, key=key)
-    return Judge(model, RUBRICS[benchmark.RUBRIC])
+    model = lambda name: _endpoint(url, name, law={"temperature": 0}, key=key)
+    return {name: Judge(model(name), RUBRICS[benchmark.RUBRIC]) for name in JUDGE.value}
 
 
 def _endpoint(url, name, **how):
@@ -146,23 +145,26 @@ def _scored(benchmark, env, played):
     return {"benchmark": BENCHMARK.value, "split": SPLIT.value, "rows": rows, "endings": endings}
 
 
-def _judged(benchmark, env, judge, played):
+def _judged(benchmark, env, judges, played):
     """Prints the win rates against the expert's trajectories; returns them."""
     shown = lambda episodes: [transcript.of(e.prompt, e.messages) for e in episodes]
     expert = benchmark.POLICIES["expert"]
     baselines = shown([agent.scripted(env, expert, i) for i in range(len(env))])
-    compare, criteria = functools.partial(pairwise.compare, judge), judge.rubric.criteria
-    found, counts = {}, {}
+    criteria = RUBRICS[benchmark.RUBRIC].criteria
+    found, rates, counts = {}, {}, {}
     for policy, episodes in played.items():
-        valid = [benchmark.score(e).valid for e in episodes]
-        against = win_rates.against(baselines, shown(episodes), compare, criteria, valid)
-        with Console(stderr=True).status(f"{JUDGE.value} judges {policy}"):
-            *found[policy], counts[policy] = asyncio.run(against)
-        told = ", ".join(f"{n} {name}" for name, n in sorted(counts[policy].items()))
-        print(f"judge of {policy}: {told}")
+        valid, rates[policy], counts[policy] = [benchmark.score(e).valid for e in episodes], {}, {}
+        for name, judge in judges.items():
+            compare = functools.partial(pairwise.compare, judge)
+            against = win_rates.against(baselines, shown(episodes), compare, criteria, valid)
+            with Console(stderr=True).status(f"{name} judges {policy}"):
+                rates[policy][name], share, counts[policy][name] = asyncio.run(against)
+            told = ", ".join(f"{n} {what}" for what, n in sorted(counts[policy][name].items()))
+            print(f"{name} on {policy}: {told}")
+        found[policy] = (list(rates[policy].values()), share)
     print("\nwin rate against the expert in percent, without ties\n")
     print(win_rates.text(found, benchmark.CRITERIA) + "\n")
-    return {"win_rates": found, "judge": counts}
+    return {"win_rates": rates, "judge": counts}
 
 
 def _write(path, found):

@@ -1,8 +1,7 @@
 """How often a policy's trajectories beat stored baselines, by each criterion of a judge's rubric.
 
 ArenaRL's evaluation (arXiv:2601.06487): wins over the cases that are not tied, and the share of
-valid outputs apart, on which the win rates are conditioned. The paper averages two judges: average
-two tables.
+valid outputs apart, on which the win rates are conditioned. The paper averages two judges.
 """
 
 import numpy as np
@@ -31,12 +30,14 @@ async def against(baselines, transcripts, compare, criteria, valid=None):
 def text(found, heads):
     """A Markdown table in percent, as the paper's: criteria, their mean, and valid outputs.
 
-    found: {policy: (rows, share of valid)}; heads: {criterion: as a column is headed}.
+    found: {policy: (rows of each judge, share of valid)}, the judges averaged; heads: {criterion:
+    as a column is headed}.
     """
     lines = {}
-    for policy, (rows, valid) in found.items():
-        rates = [row["win_rate"] for row in rows if row["criterion"] in heads]
-        whole = next(row["win_rate"] for row in rows if row["criterion"] == "combined")
+    for policy, (judges, valid) in found.items():
+        won = [{row["criterion"]: row["win_rate"] for row in rows} for rows in judges]
+        rates = [np.mean([rates[name] for rates in won]) for name in heads]
+        whole = np.mean([rates["combined"] for rates in won])
         lines[policy] = [100 * x for x in (*rates, np.mean(rates), whole, valid)]
     return tables.markdown("policy", [*heads.values(), "mean", "combined", "valid"], lines)
 

@@ -73,9 +73,17 @@ def test_what_is_valid_may_be_told():
 
 def test_the_table_has_the_mean_over_criteria():
     """Wins 3 of 4 by length and 1 of 1 by its start; a policy that always ties has no rate."""
-    found = against(["abc", "bbb", "", "a", "a??"], ["ab", "bb", "b", "bc", "b"])[:2]
+    rows, valid, _ = against(["abc", "bbb", "", "a", "a??"], ["ab", "bb", "b", "bc", "b"])
+    tied, all_valid, _ = against(["ab"], ["ab"])
     heads = {"answer/length": "Len", "answer/start": "Start"}
-    lines = win_rates.text({"x": found, "y": against(["ab"], ["ab"])[:2]}, heads).splitlines()
+    found = {"x": ([rows], valid), "y": ([tied], all_valid), "z": ([rows, lost(rows)], valid)}
+    lines = win_rates.text(found, heads).splitlines()
     assert lines[0] == "| policy | Len | Start | mean | combined | valid |"
     assert lines[2] == "| x | 75.0 | 100.0 | 87.5 | 75.0 | 80.0 |"
     assert lines[3] == "| y | - | - | - | - | 100.0 |"
+    assert lines[4] == "| z | 37.5 | 50.0 | 43.8 | 37.5 | 80.0 |"  # the mean of both judges
+
+
+def lost(rows):
+    """The same of a judge with whom nothing was won."""
+    return [row | {"win_rate": 0.0} for row in rows]
