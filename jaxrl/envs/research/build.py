@@ -69,10 +69,20 @@ def write(out, names):
         rows = list(_rows(listed, related))
         tell(3)
         with contextlib.closing(sqlite3.connect(out)) as db, db:
-            db.executescript(SCHEMA)
+            _create(db)
             db.executemany("INSERT INTO pages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             db.execute("INSERT INTO found(found) VALUES ('rebuild')")
             db.execute("INSERT INTO found(found) VALUES ('optimize')")
+
+
+def _create(db):
+    try:
+        db.executescript(SCHEMA)
+    except sqlite3.OperationalError as e:
+        raise RuntimeError(
+            f"SQLite {sqlite3.sqlite_version} of this Python cannot hold the index ({e}): use a "
+            "Python whose sqlite3 has FTS5, such as a distribution's or python.org's"
+        ) from None
 
 
 def _short(name):

@@ -168,3 +168,9 @@ def test_a_short_document_is_found_and_never_asked_for(tmp_path, monkeypatch):
     found = linked(tmp_path, {"A": "BCD", "B": "", "C": "", "D": ""})
     assert found.document(1).related == () and list(found.topics()) == []
     assert found.search("A", 1)[0].id == 1
+
+
+def test_a_sqlite_without_fts5_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "SCHEMA", build.SCHEMA.replace("fts5", "fts99"))
+    with pytest.raises(RuntimeError, match=r"no such module: fts99\): use a Python whose"):
+        linked(tmp_path, {"A": ""})
