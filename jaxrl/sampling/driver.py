@@ -1,38 +1,57 @@
 """An engine in a thread of its own: requests come from any thread or event loop, as futures."""
 
 import asyncio
+import dataclasses
 import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 
 from jaxrl.sampling.engine import Request
+
+
+@dataclasses.dataclass(eq=False)
+class _Work:
+    """Who waits for a job, and how much of it has been told."""
+
+    future: Future
+    hear: Callable | None
+    told: int = 0
 
 
 class Driver:
     """A context manager around an Engine that nobody else touches meanwhile.
 
     An error of the engine, unlike one of a request, reaches all requests under way and all later
-    ones.
+    ones. Leaving ends what is under way: those futures hold a RuntimeError.
     """
 
     def __init__(self, engine):
         self._engine, self._orders = engine, queue.SimpleQueue()
-        self._futures, self._error = {}, None  # Job -> its Future
+        self._under_way, self._error = {}, None  # Job -> _Work
+        self._open, self._lock = False, threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def __enter__(self):
+        self._open = True
         self._thread.start()
         return self
 
     def __exit__(self, *_):
-        self._orders.put(None)
+        with self._lock:
+            self._open = False
+            self._orders.put(None)
         self._thread.join()
 
-    def submit(self, request):
-        """The Future of a request's Job; cancelling it cancels the request."""
-        future = Future()
-        self._orders.put(lambda: self._begin(request, future))
-        return future
+    def submit(self, request, hear=None):
+        """The Future of a request's Job; cancelling it cancels the request.
+
+        hear(tokens): called in the engine's thread with what was drawn since the last call, all of
+        it before the future is done. What it raises ends the request.
+        """
+        work = _Work(Future(), hear)
+        self._order(lambda: self._begin(request, work))
+        return work.future
 
     async def draw(self, ids, max_new, law, seed, stop=()):
         """The Job of one request, awaited."""
@@ -42,8 +61,14 @@ class Driver:
     def load(self, params):
         """Other weights for all later requests. None may be under way (RuntimeError)."""
         done = Future()
-        self._orders.put(lambda: self._settle(done, lambda: self._engine.load(params)))
+        self._order(lambda: _settle(done, lambda: self._load(params)))
         done.result()
+
+    def _order(self, order):
+        with self._lock:  # nothing comes after the None that ends the thread
+            if not self._open:
+                raise RuntimeError("the engine's driver is not open: use it inside `with driver:`")
+            self._orders.put(order)
 
     def _run(self):
         while self._obey():
@@ -55,40 +80,65 @@ class Driver:
 
     def _obey(self):
         """Carries out what was ordered, and waits for orders while nothing is under way."""
-        while not self._futures or not self._orders.empty():
+        while not self._under_way or not self._orders.empty():
             order = self._orders.get()
             if order is None:
-                for future in self._futures.values():
-                    future.cancel()
+                left = RuntimeError("the engine's driver was left while the request was under way")
+                for job, work in list(self._under_way.items()):
+                    self._end(job, work, left)
                 return False
             order()
         return True
 
-    def _begin(self, request, future):
-        if self._error:
-            future.set_exception(self._error)
-            return
+    def _load(self, params):
+        self._check()
+        self._engine.load(params)
+
+    def _begin(self, request, work):
         try:
-            self._futures[self._engine.submit(request)] = future
-        except ValueError as error:
-            future.set_exception(error)
+            self._check()
+            self._under_way[self._engine.submit(request)] = work
+        except Exception as error:  # of this request alone
+            _settle(work.future, lambda error=error: _throw(error))
+
+    def _check(self):
+        if self._error:
+            raise self._error
 
     def _hand_over(self):
-        for job, future in list(self._futures.items()):
-            if self._error or job.ending:
-                del self._futures[job]
-                self._settle(future, lambda job=job: job)
-            elif future.cancelled():
-                del self._futures[job]
-                self._engine.cancel(job)
+        for job, work in list(self._under_way.items()):
+            try:
+                self._check()
+                _tell(job, work)
+            except Exception as error:
+                self._end(job, work, error)
+            else:
+                if job.ending or work.future.cancelled():
+                    self._end(job, work)
 
-    def _settle(self, future, result):
-        """Gives a future its result, or the error that came instead."""
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            if self._error:
-                raise self._error
-            future.set_result(result())
-        except Exception as error:
-            future.set_exception(error)
+    def _end(self, job, work, error=None):
+        del self._under_way[job]
+        if not (job.ending or self._error):
+            self._engine.cancel(job)
+        _settle(work.future, lambda: _throw(error) if error else job)
+
+
+def _tell(job, work):
+    new = job.tokens[work.told :]
+    if work.hear and new:
+        work.told += len(new)
+        work.hear(new)
+
+
+def _settle(future, result):
+    """Gives a future what result() returns or raises, unless its owner has cancelled it."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(result())
+    except Exception as error:
+        future.set_exception(error)
+
+
+def _throw(error):
+    raise error

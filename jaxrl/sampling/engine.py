@@ -90,19 +90,36 @@ class Engine:
 
     def load(self, params):
         """Other weights: what was computed with the earlier ones is not found any more."""
-        if self._filling or self._live:
+        if self.busy:  # one that waits may have drawn with the earlier ones, and been evicted
             raise RuntimeError("weights change while requests are under way: finish or cancel them")
         self._params, self._turned = TURN(params, self._model, self._c.slots, self._c.dtype)
         self.pages.forget()
 
     def submit(self, request):
         """Puts a request in the queue; refuses one that could never be served."""
-        length = len(request.tokens) + request.max_new
+        if self._params is None:
+            raise RuntimeError("an engine without weights draws nothing: load(params) first")
+        self._check(request)
+        watch = stops.Watch(request.stop, self._bytes) if request.stop else None
+        job = Job(request, watch=watch)
+        self._waiting.append(job)
+        return job
+
+    def _check(self, request):
+        """A ValueError for what could never be served, or would break the programs of all."""
         if not request.tokens or request.max_new < 1:
             raise ValueError(
                 f"a request of {len(request.tokens)} tokens, max_new={request.max_new}: "
                 "give at least one of each"
             )
+        wrong = [i for i in request.tokens if not 0 <= i < self._model.V]
+        if wrong:
+            raise ValueError(
+                f"tokens {wrong[:3]} are outside the vocabulary of {self._model.V}: give its ids"
+            )
+        if not 0 <= request.seed < 2**31:
+            raise ValueError(f"seed={request.seed}: give a whole number from 0 to 2³¹ − 1")
+        length = len(request.tokens) + request.max_new
         rotary.check_length(self._model, length, "a request's tokens and max_new", "shorten it")
         room = self._c.pages * self._c.page
         if length > room:
@@ -110,10 +127,6 @@ class Engine:
                 f"a request of {length} tokens with what it may draw: engine.pages="
                 f"{self._c.pages} of {self._c.page} hold {room}; give more pages or shorten it"
             )
-        watch = stops.Watch(request.stop, self._bytes) if request.stop else None
-        job = Job(request, watch=watch)
-        self._waiting.append(job)
-        return job
 
     def cancel(self, job):
         """Ends a job now; what it has drawn stays in it."""
@@ -247,7 +260,7 @@ class Engine:
             seed=ints(lambda job: job.request.seed),
             laws=distributions.Laws(
                 put((law.temperature for law in laws), np.float32),
-                put((law.top_k for law in laws), np.int32),
+                put((min(law.top_k, self._model.V) for law in laws), np.int32),
                 put((law.top_p for law in laws), np.float32),
             ),
             ends=np.broadcast_to(

@@ -4,6 +4,8 @@ A stop string may begin inside one token and end inside another. The automaton r
 Corasick 1975); here its steps are composed per token, which leaves a table [states, V].
 """
 
+import functools
+
 import numpy as np
 
 START = 0
@@ -15,16 +17,12 @@ def table(strings, stop_ids, token_bytes, vocab):
     stop_ids: token ids that end a row; token_bytes: bytes of every id of the tokenizer, which may
     be fewer than vocab. Without strings there are two states.
     """
-    if any(not s for s in strings):
-        raise ValueError(
-            f"stop strings {list(strings)!r}: an empty string stops everything; drop it"
-        )
     wrong = [i for i in stop_ids if not 0 <= i < vocab]
     if wrong:
         raise ValueError(
             f"stop ids {wrong} are outside the vocabulary of {vocab}: give its own ids"
         )
-    step = _byte_steps([s.encode() for s in strings])
+    step = _byte_steps(tuple(strings))
     stopped = len(step) - 1
     states = np.repeat(np.arange(len(step), dtype=np.int32)[:, None], vocab, axis=1)
     for i, text in _by_position(token_bytes):
@@ -41,8 +39,12 @@ def _by_position(token_bytes):
         yield ids, np.array([token_bytes[i][position] for i in ids])
 
 
-def _byte_steps(strings):
+@functools.lru_cache(maxsize=64)  # requests come with the same few again and again
+def _byte_steps(texts):
     """The automaton over bytes [states, 256]; a state is a prefix of a stop string."""
+    if not all(texts):
+        raise ValueError(f"stop strings {list(texts)!r}: an empty string stops everything; drop it")
+    strings = [text.encode() for text in texts]
     prefixes = sorted({s[:n] for s in strings for n in range(len(s))} | {b""}, key=len)
     number = {prefix: i for i, prefix in enumerate(prefixes)}
     stopped = len(prefixes)
@@ -61,11 +63,7 @@ class Watch:
     """The same automaton on the host, of one row: for strings that no compiled table holds."""
 
     def __init__(self, strings, token_bytes):
-        self._step, self._bytes, self._state = (
-            _byte_steps([s.encode() for s in strings]),
-            token_bytes,
-            0,
-        )
+        self._step, self._bytes, self._state = _byte_steps(tuple(strings)), token_bytes, 0
 
     def feed(self, ids):
         """The place of the token in which a string ended; None if none did."""
