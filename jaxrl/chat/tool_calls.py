@@ -232,6 +232,12 @@ def _from_openai(call):
     return _call(call["function"], id)
 
 
+def sorted_out(calls):
+    """(the ToolCalls, the Malformed ones) of what was read."""
+    good = tuple(c for c in calls if not isinstance(c, Malformed))
+    return good, tuple(c for c in calls if isinstance(c, Malformed))
+
+
 def to_openai(messages):
     """A conversation as an endpoint takes it. Calls without an id get one, and so do their results.
 

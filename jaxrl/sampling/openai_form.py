@@ -1,0 +1,272 @@
+"""OpenAI's chat completions as our requests, and our jobs as its answers: plain values, no HTTP.
+
+Nothing in a body is ignored silently but what tells no one how to answer (IGNORED). What is wrong
+is a ToolError with its key. Images, audio, `logit_bias` and penalties are left out.
+"""
+
+import json
+import secrets
+import time
+from typing import NamedTuple
+
+from jaxrl.chat import tool_calls
+from jaxrl.messages import Message, Tool
+from jaxrl.ops.distributions import Law
+from jaxrl.sampling import local
+from jaxrl.tools import ToolError, checked
+
+MOST = 16  # answers to one request, and stop strings
+COLDEST = 1e-4  # temperatures below divide logits beyond float32: they are greedy
+IGNORED = {"user", "metadata", "store", "service_tier", "parallel_tool_calls", "safety_identifier"}
+ROLES = {"developer": "system"} | {r: r for r in ("system", "user", "assistant", "tool")}
+
+_count = {"type": "integer", "minimum": 1}
+_message = {"type": "object", "required": ["role"], "properties": {"role": {"enum": [*ROLES]}}}
+_function = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string"},
+        "description": {"type": "string"},
+        "parameters": {"type": "object"},
+    },
+}
+_tool = {
+    "type": "object",
+    "required": ["type", "function"],
+    "properties": {"type": {"enum": ["function"]}, "function": _function},
+}
+_texts = {"type": "array", "items": {"type": "string"}, "maxItems": MOST}
+BODY = Tool(
+    "body",
+    "What a client may send.",
+    {
+        "type": "object",
+        "required": ["model", "messages"],
+        "additionalProperties": False,
+        "properties": {
+            "model": {"type": "string"},
+            "messages": {"type": "array", "minItems": 1, "items": _message},
+            "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+            "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            "top_k": {"type": "integer", "minimum": 0},
+            "max_tokens": _count,
+            "max_completion_tokens": _count,
+            "n": _count | {"maximum": MOST},
+            "seed": {"type": "integer"},
+            "stop": {"anyOf": [{"type": "string"}, _texts]},
+            "stream": {"type": "boolean"},
+            "stream_options": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {"include_usage": {"type": "boolean"}},
+            },
+            "logprobs": {"type": "boolean"},
+            "tools": {"type": "array", "items": _tool},
+            "tool_choice": {"enum": ["auto", "none"]},
+            "presence_penalty": {"enum": [0]},
+            "frequency_penalty": {"enum": [0]},
+            "response_format": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {"type": {"enum": ["text"]}},
+            },
+            **{name: {} for name in IGNORED},
+        },
+    },
+)
+
+
+class Asked(NamedTuple):
+    """What a body asks for."""
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
+    law: Law
+    stop: tuple[str, ...]
+    max_new: int | None  # None: as many as there is room for
+    seed: int | None  # None: each time others
+    n: int
+    stream: bool
+    usage: bool  # at the end of a stream
+    logprobs: bool
+
+
+def read(body):
+    """A parsed JSON body -> Asked, or a ToolError. null counts as absent."""
+    if not isinstance(body, dict):
+        raise ToolError("body", body, "give a JSON object")
+    body = checked(BODY, {key: value for key, value in body.items() if value is not None})
+    stop, temperature = body.get("stop", []), body.get("temperature", 1.0)
+    stream, logprobs = body.get("stream", False), body.get("logprobs", False)
+    if logprobs and stream:
+        raise ToolError("logprobs", True, "they come with whole answers only: leave out stream")
+    stop = (stop,) if isinstance(stop, str) else tuple(stop)
+    if not all(stop):
+        raise ToolError("stop", "", "an empty string stops everything; drop it")
+    tools = [tool["function"] for tool in body.get("tools", [])]
+    return Asked(
+        model=body["model"],
+        messages=tuple(_message_of(i, m) for i, m in enumerate(body["messages"])),
+        tools=tuple(map(_tool_of, tools)) if body.get("tool_choice", "auto") == "auto" else (),
+        law=Law(
+            temperature if temperature >= COLDEST else 0.0,
+            body.get("top_k", 0),
+            body.get("top_p", 1.0),
+        ),
+        stop=stop,
+        max_new=body.get("max_completion_tokens", body.get("max_tokens")),
+        seed=body.get("seed"),
+        n=body.get("n", 1),
+        stream=stream,
+        usage=body.get("stream_options", {}).get("include_usage", False),
+        logprobs=logprobs,
+    )
+
+
+def _message_of(i, message):
+    where = f"messages.{i}"
+    text = _text(f"{where}.content", message.get("content"))
+    calls, bad = tool_calls.sorted_out(tool_calls.from_openai(message.get("tool_calls")))
+    if bad:
+        raise ToolError(f"{where}.tool_calls", bad[0].excerpt, bad[0].reason)
+    call_id = message.get("tool_call_id") or ""
+    if not isinstance(call_id, str):
+        raise ToolError(f"{where}.tool_call_id", call_id, "give a string")
+    return Message(ROLES[message["role"]], text, calls, call_id)
+
+
+def _text(where, content):
+    """A content's text: a string, null, or a list of text parts."""
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    if len(texts) < len(parts) or not all(isinstance(text, str) for text in texts):
+        raise ToolError(where, content, 'give a string, or parts {"type": "text", "text": …}')
+    return "".join(texts)
+
+
+def _tool_of(function):
+    parameters = function.get("parameters", {"type": "object", "properties": {}})
+    return Tool(function["name"], function.get("description", ""), parameters)
+
+
+def seeds(asked, tokens):
+    """A seed for each answer: of the one asked for, or new ones."""
+    first = secrets.randbits(31) if asked.seed is None else asked.seed
+    return [local.own_seed(first, tokens, i) for i in range(asked.n)]
+
+
+def about(name):
+    """(id, what every part of an answer says of it)."""
+    made = f"chatcmpl-{secrets.token_hex(12)}"
+    return {"id": made, "created": int(time.time()), "model": name}
+
+
+def completion(head, asked, jobs, tokenizer):
+    """The whole answer."""
+    choices = [_choice(i, asked, job, tokenizer) for i, job in enumerate(jobs)]
+    return head | {"object": "chat.completion", "choices": choices, "usage": usage(jobs)}
+
+
+def _choice(i, asked, job, tokenizer):
+    text, calls, finish = ending(asked, job, tokenizer)
+    message = {"role": "assistant", "content": text} | ({"tool_calls": calls} if calls else {})
+    logprobs = {"content": _logprobs(job, tokenizer)} if asked.logprobs else None
+    return {"index": i, "message": message, "finish_reason": finish, "logprobs": logprobs}
+
+
+def ending(asked, job, tokenizer):
+    """(text, tool calls as OpenAI writes them, finish_reason) of a job that is over."""
+    text = local.said(tokenizer, job.tokens, asked.stop)
+    finish = job.ending
+    if not asked.tools:
+        return text, [], finish
+    before, calls = tool_calls.parse(text)
+    good, bad = tool_calls.sorted_out(calls)
+    if bad or not good:  # the client sees what the model wrote, and can tell it so
+        return text, [], finish
+    named = [call._replace(id=f"call_{secrets.token_hex(8)}") for call in good]
+    written = tool_calls.to_openai([Message("assistant", before, tuple(named))])
+    return before, written[0]["tool_calls"], "tool_calls"
+
+
+def _logprobs(job, tokenizer):
+    """Of softmax(logits / temperature), nothing cut off."""
+    known = tokenizer.token_bytes()
+    raw = [known[i] if i < len(known) else b"" for i in job.tokens]
+    return [
+        {"token": text, "logprob": logp, "bytes": list(of), "top_logprobs": []}
+        for text, logp, of in zip(tokenizer.pieces(job.tokens), job.full_logp, raw, strict=True)
+    ]
+
+
+def usage(jobs):
+    """Tokens of one prompt and of all its answers; cached: of the prompt, not computed again."""
+    prompt, new = len(jobs[0].request.tokens), sum(len(job.tokens) for job in jobs)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": new,
+        "total_tokens": prompt + new,
+        "prompt_tokens_details": {"cached_tokens": min(job.found for job in jobs)},
+    }
+
+
+def last(asked, job, speaker, tokenizer):
+    """(delta, finish_reason) of each of the last pieces of an answer that was streamed."""
+    text, calls, finish = ending(asked, job, tokenizer)
+    if new := speaker.end(text):
+        yield {"content": new}, None
+    if calls:
+        yield {"tool_calls": [{"index": k} | call for k, call in enumerate(calls)]}, None
+    yield {}, finish
+
+
+def chunk(head, i, delta, finish=None):
+    """A piece of the i-th answer, as an event of a stream."""
+    choice = {"index": i, "delta": delta, "finish_reason": finish, "logprobs": None}
+    return event(head | {"object": "chat.completion.chunk", "choices": [choice]})
+
+
+def event(value):
+    """A server-sent event."""
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+def error(message, *, kind="invalid_request_error", param=None, code=None):
+    """The body of an error."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+class Speaker:
+    """One answer while it is drawn: only text that no later token can change or stop.
+
+    With tools nothing is said before the end: the first letters of a call look like text.
+    """
+
+    def __init__(self, asked, tokenizer):
+        self._asked, self._tokenizer, self._tokens, self._said = asked, tokenizer, [], 0
+
+    def hear(self, tokens):
+        """The new text that is certain after these tokens."""
+        self._tokens += tokens
+        if self._asked.tools:
+            return ""
+        text = local.said(self._tokenizer, self._tokens, self._asked.stop)
+        text = text.rstrip("\N{REPLACEMENT CHARACTER}")  # a character's last bytes are to come
+        return self._new(text[: len(text) - _hanging(text, self._asked.stop)])
+
+    def end(self, text):
+        """What is left of the whole text."""
+        return self._new(text)
+
+    def _new(self, text):
+        new = text[self._said :]
+        self._said += len(new)
+        return new
+
+
+def _hanging(text, stops):
+    """Length of the longest end of the text that a stop string begins with."""
+    lengths = (n for stop in stops for n in range(len(stop) - 1, 0, -1) if text.endswith(stop[:n]))
+    return max(lengths, default=0)
