@@ -17,6 +17,7 @@ from launch.benches import tables
 
 BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "sampler": "launch.benches.sampler",
+    "engine": "launch.benches.engine",
     "train_step": "launch.benches.train_step",
     "overlap": "launch.benches.overlap",
     "logprobs": "launch.benches.logprobs",

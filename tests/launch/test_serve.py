@@ -1,4 +1,4 @@
-"""launch.serve: a checkpoint behind its endpoint in a process of its own; bad values in one line."""
+"""launch.serve: a checkpoint behind its endpoint in its own process; bad values in one line."""
 
 import contextlib
 import os
