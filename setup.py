@@ -33,8 +33,9 @@ CORE = [
     "tokenizers>=0.22",
     "transformers>=5",
 ]
-CHAT = [  # models behind an endpoint, others' and ours; tools of MCP servers
+CHAT = [  # models behind an endpoint, others' and ours; replies by schema; tools of MCP servers
     "httpx2>=2.12",
+    "llguidance>=1.7",
     "mcp>=2",
     "openai>=3",
     "starlette>=1",

@@ -87,16 +87,22 @@ def draw(logits_BV, u_B, law):
     return token_B, x_B - jnp.log(mass_BN.sum(axis=1)), x_B - log_full_B
 
 
-def draw_each(logits_BV, u_B, laws):
+def draw_each(logits_BV, u_B, laws, allowed_BV=None):
     """`draw` with a law of its own for each row; same arguments and results otherwise.
 
-    Cuts are looked for only while some row asks for one.
+    Cuts are looked for only while some row asks for one. allowed_BV: bool; the law is that of the
+    allowed tokens alone, one a row at least, while full_logp counts all.
     """
     greedy_B = laws.temperature == 0
     x_BV = logits_BV.astype(jnp.float32) / jnp.where(greedy_B, 1, laws.temperature)[:, None]
     peak_BN = _by_block(jnp.max, x_BV)
     top_B1 = peak_BN.max(axis=1, keepdims=True)
     log_full_B = jnp.log(_by_block(jnp.sum, jnp.exp(x_BV - top_B1)).sum(axis=1))
+    if allowed_BV is not None:
+        x_BV = jnp.where(allowed_BV, x_BV, -jnp.inf)
+        peak_BN, before_B1 = _by_block(jnp.max, x_BV), top_B1
+        top_B1 = peak_BN.max(axis=1, keepdims=True)
+        log_full_B += (before_B1 - top_B1)[:, 0]  # as what follows, relative to the top
     cut_B = ~greedy_B & ((laws.top_k > 0) | (laws.top_p < 1))
     none_B1 = jnp.full_like(top_B1, -jnp.inf)
     cuts = lambda: jnp.where(cut_B[:, None], _threshold_each(x_BV, peak_BN, laws), none_B1)

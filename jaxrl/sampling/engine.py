@@ -17,10 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.models import decoder, rotary
+from jaxrl.models import decoder
 from jaxrl.ops import distributions
 from jaxrl.sampling import engine_step, stops
+from jaxrl.sampling.constraints import Grammars
 from jaxrl.sampling.pages import Pages
+from jaxrl.sampling.requests import Job, Request, check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,38 +43,6 @@ class EngineConfig:
                 raise ValueError(f"engine.{field.name}={value}: give at least 1")
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """Tokens to go on from. seed: requests of equal seed and tokens draw the same."""
-
-    tokens: tuple[int, ...]
-    max_new: int
-    law: distributions.Law = dataclasses.field(default_factory=distributions.Law)
-    stop: tuple[str, ...] = ()
-    seed: int = 0
-
-
-@dataclasses.dataclass(eq=False)
-class Job:
-    """A request under way, and in the end what became of it."""
-
-    request: Request
-    tokens: list[int] = dataclasses.field(default_factory=list)  # drawn, the stop token included
-    logp: list[float] = dataclasses.field(default_factory=list)  # of the law
-    full_logp: list[float] = dataclasses.field(default_factory=list)
-    ending: str = ""  # "stop", "length", "cancelled"; "" = under way
-    prefilled: int = 0  # tokens whose keys and values were computed before drawing
-    found: int = 0  # tokens whose keys and values lay in pages already
-    table: list[int] = dataclasses.field(default_factory=list)
-    written: int = 0
-    watch: Any = None
-
-    @property
-    def whole(self):
-        """All its tokens so far; of the last of them no key is written yet."""
-        return [*self.request.tokens, *self.tokens]
-
-
 class Engine:
     """submit() any number of requests, then step() until they have an ending."""
 
@@ -83,7 +53,8 @@ class Engine:
         self.pages = Pages(c.pages, c.page)
         self._pool = engine_step.pools(model, c.pages, c.page, c.dtype)
         self._waiting, self._filling, self._live = collections.deque(), [], []
-        self._decode = partial(DECODE, model=model, steps=c.steps)
+        self._grammars = Grammars(tokenizer, model.V)
+        self._decode = partial(DECODE, model=model)
         self._prefill = partial(PREFILL, model=model)
         self._params = self._turned = None
         self.evicted = 0  # requests that gave up their pages and were prefilled again
@@ -95,38 +66,18 @@ class Engine:
         self._params, self._turned = TURN(params, self._model, self._c.slots, self._c.dtype)
         self.pages.forget()
 
-    def submit(self, request):
+    def submit(self, request: Request) -> Job:
         """Puts a request in the queue; refuses one that could never be served."""
         if self._params is None:
             raise RuntimeError("an engine without weights draws nothing: load(params) first")
-        self._check(request)
-        watch = stops.Watch(request.stop, self._bytes) if request.stop else None
-        job = Job(request, watch=watch)
+        check(request, self._model, self._c.pages * self._c.page)
+        job = Job(request)
+        if request.stop:
+            job.watch = stops.Watch(request.stop, self._bytes)
+        if request.constraint is not None:
+            job.matcher = self._grammars.matcher(request.constraint, request.max_new)
         self._waiting.append(job)
         return job
-
-    def _check(self, request):
-        """A ValueError for what could never be served, or would break the programs of all."""
-        if not request.tokens or request.max_new < 1:
-            raise ValueError(
-                f"a request of {len(request.tokens)} tokens, max_new={request.max_new}: "
-                "give at least one of each"
-            )
-        wrong = [i for i in request.tokens if not 0 <= i < self._model.V]
-        if wrong:
-            raise ValueError(
-                f"tokens {wrong[:3]} are outside the vocabulary of {self._model.V}: give its ids"
-            )
-        if not 0 <= request.seed < 2**31:
-            raise ValueError(f"seed={request.seed}: give a whole number from 0 to 2³¹ − 1")
-        length = len(request.tokens) + request.max_new
-        rotary.check_length(self._model, length, "a request's tokens and max_new", "shorten it")
-        room = self._c.pages * self._c.page
-        if length > room:
-            raise ValueError(
-                f"a request of {length} tokens with what it may draw: engine.pages="
-                f"{self._c.pages} of {self._c.page} hold {room}; give more pages or shorten it"
-            )
 
     def cancel(self, job):
         """Ends a job now; what it has drawn stays in it."""
@@ -202,8 +153,15 @@ class Engine:
         self._make_room()
         jobs = self._live
         S = min(_rung(len(jobs)), self._c.slots)
+        allowed_SV = self._allowed(jobs, S)
         drawn, _, self._pool = self._decode(
-            self._params, self._turned, self._pool, self._slots(jobs, S), self._key
+            self._params,
+            self._turned,
+            self._pool,
+            self._slots(jobs, S),
+            self._key,
+            allowed_SV,
+            steps=self._c.steps if allowed_SV is None else 1,  # the next mask hangs on the draw
         )
         drawn = jax.device_get(drawn)
         for s, job in enumerate(list(jobs)):
@@ -217,7 +175,10 @@ class Engine:
         job.logp += logp[:kept]
         job.full_logp += full_logp[:kept]
         job.written += kept
-        if stopped is not None or job.tokens[-1] in self._ends:
+        if job.matcher is not None and not job.matcher.take(job.tokens[-1]):
+            self._live.remove(job)
+            self._leave(job, "broken")
+        elif stopped is not None or job.tokens[-1] in self._ends:
             self._live.remove(job)
             self._leave(job, "stop")
         elif len(job.tokens) == job.request.max_new:
@@ -245,6 +206,16 @@ class Engine:
         self.pages.publish(job.table, job.whole[: job.written])
         self.pages.release(job.table)
         job.table, job.written = [], 0
+
+    def _allowed(self, jobs, S):
+        """[S, V] bool, or None where no reply is constrained."""
+        if all(job.matcher is None for job in jobs):
+            return None
+        allowed_SV = np.ones((S, self._model.V), bool)
+        for s, job in enumerate(jobs):
+            if job.matcher is not None:
+                allowed_SV[s] = job.matcher.allowed()
+        return allowed_SV
 
     def _slots(self, jobs, S):
         put = lambda values, dtype: np.array([*values, *[0] * (S - len(jobs))], dtype)

@@ -59,10 +59,11 @@ def pools(c, n, size, dtype):
     ]
 
 
-def decode(params, turned, pool, slots, key, *, model, steps):
+def decode(params, turned, pool, slots, key, allowed_SV=None, *, model, steps):
     """`steps` tokens of every live slot.  returns: Drawn, Slots, the pools.
 
-    params, turned: of the sampler's dtype, and `decoder.columns` of them.
+    params, turned: of the sampler's dtype, and `decoder.columns` of them. allowed_SV: bool, the
+    tokens that may be drawn, of all steps alike.
     """
     S, M = slots.table.shape
     size = pool[0].v.shape[2]
@@ -76,7 +77,7 @@ def decode(params, turned, pool, slots, key, *, model, steps):
         slots, layers, out = carry
         attend = partial(caches.attend, valid_PT=valid_ST, slot=t)
         hidden_SD, layers = decoder.step(turned, slots.token, start_S + t, attend, layers, model)
-        slots, drawn = _drawn(params, hidden_SD, slots, key, model)
+        slots, drawn = _drawn(params, hidden_SD, slots, key, allowed_SV, model)
         put = lambda x, new: jax.lax.dynamic_update_slice_in_dim(x, new[:, None], t, 1)
         return (slots, layers, jax.tree.map(put, out, drawn)), None
 
@@ -116,13 +117,13 @@ def prefill(params, pool, table_M, tokens_Q, start, count, *, model):
     return [put(layer, k_LQKd[i], v_LQKd[i]) for i, layer in enumerate(pool)]
 
 
-def _drawn(params, hidden_SD, slots, key, model):
+def _drawn(params, hidden_SD, slots, key, allowed_SV, model):
     """The next token of each slot, and the slots after it."""
     hidden_SD = rms_norm(hidden_SD, params["norm"], model.norm_eps)
     head_VD = decoder.head(params)
     logits_SV = jnp.einsum("sd,vd->sv", hidden_SD, head_VD, preferred_element_type=jnp.float32)
     u_S = distributions.uniforms_each(key, slots.seed, slots.drawn)
-    token_S, logp_S, full_S = distributions.draw_each(logits_SV, u_S, slots.laws)
+    token_S, logp_S, full_S = distributions.draw_each(logits_SV, u_S, slots.laws, allowed_SV)
     live_S = slots.live
     token_S = jnp.where(live_S, token_S, slots.token)
     ended_S = (token_S[:, None] == slots.ends).any(1) | (slots.left <= 1)

@@ -13,6 +13,7 @@ import asyncio
 import collections
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from jaxrl.chat.base import Reply
 from jaxrl.envs import prompts
 from jaxrl.messages import Tool
 from jaxrl.ops.distributions import Law
-from jaxrl.sampling.engine import Request
+from jaxrl.sampling.requests import Request
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class LocalConfig:
     law: Law = dataclasses.field(default_factory=Law)
     stop: tuple[str, ...] = ()  # texts that end a reply, and are not part of it
     tools: tuple[Tool, ...] = ()  # that the model may call
+    constraint: tuple[str, ...] | dict[str, Any] | None = None  # texts to choose from, or a schema
     seed: int = 0
     name: str = ""  # of the weights, for recordings
 
@@ -53,6 +55,7 @@ class Local:
             "model": c.name,
             "law": dataclasses.asdict(c.law) | {"max_new": c.max_new, "stop": list(c.stop)},
             "tools": [tool_calls.signature(t) for t in c.tools],
+            "constraint": c.constraint,
             "seed": c.seed,
         }
 
@@ -74,13 +77,15 @@ class Local:
             return _failed("refused", error)
         except Exception as error:  # of the engine, for all
             return _failed("error", error)
+        if job.ending == "broken":
+            return _failed("error", "the automaton of the constraint has reached its limits")
         return self._reply(job)
 
     def _request(self, tokens):
         first = own_seed(self.c.seed, tokens, 0)
         seed = own_seed(self.c.seed, tokens, self._asked[first])
         self._asked[first] += 1
-        return Request(tokens, self.c.max_new, self.c.law, self.c.stop, seed)
+        return Request(tokens, self.c.max_new, self.c.law, self.c.stop, seed, self.c.constraint)
 
     def _reply(self, job):
         prompt, new = len(job.request.tokens), len(job.tokens)

@@ -7,7 +7,7 @@ is a ToolError with its key. Images, audio, `logit_bias` and penalties are left 
 import json
 import secrets
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxrl.chat import tool_calls
 from jaxrl.messages import Message, Tool
@@ -69,7 +69,14 @@ BODY = Tool(
             "response_format": {
                 "type": "object",
                 "required": ["type"],
-                "properties": {"type": {"enum": ["text"]}},
+                "properties": {
+                    "type": {"enum": ["text", "json_object", "json_schema"]},
+                    "json_schema": {
+                        "type": "object",
+                        "required": ["schema"],
+                        "properties": {"schema": {"type": "object"}},
+                    },
+                },
             },
             **{name: {} for name in IGNORED},
         },
@@ -85,6 +92,7 @@ class Asked(NamedTuple):
     tools: tuple[Tool, ...]
     law: Law
     stop: tuple[str, ...]
+    constraint: dict[str, Any] | None
     max_new: int | None  # None: as many as there is room for
     seed: int | None  # None: each time others
     n: int
@@ -106,16 +114,21 @@ def read(body):
     if not all(stop):
         raise ToolError("stop", "", "an empty string stops everything; drop it")
     tools = [tool["function"] for tool in body.get("tools", [])]
+    tools = tools if body.get("tool_choice", "auto") == "auto" else []
+    constraint = _constraint(body.get("response_format", {"type": "text"}))
+    if constraint is not None and tools:
+        raise ToolError("response_format", constraint, "a call is no such JSON: leave out tools")
     return Asked(
         model=body["model"],
         messages=tuple(_message_of(i, m) for i, m in enumerate(body["messages"])),
-        tools=tuple(map(_tool_of, tools)) if body.get("tool_choice", "auto") == "auto" else (),
+        tools=tuple(map(_tool_of, tools)),
         law=Law(
             temperature if temperature >= COLDEST else 0.0,
             body.get("top_k", 0),
             body.get("top_p", 1.0),
         ),
         stop=stop,
+        constraint=constraint,
         max_new=body.get("max_completion_tokens", body.get("max_tokens")),
         seed=body.get("seed"),
         n=body.get("n", 1),
@@ -123,6 +136,17 @@ def read(body):
         usage=body.get("stream_options", {}).get("include_usage", False),
         logprobs=logprobs,
     )
+
+
+def _constraint(form):
+    """The JSON schema of a response_format; None: any text."""
+    if form["type"] == "text":
+        return None
+    if form["type"] == "json_object":
+        return {"type": "object"}
+    if "json_schema" not in form:
+        raise ToolError("response_format.json_schema", None, 'give {"name": …, "schema": {…}}')
+    return form["json_schema"]["schema"]
 
 
 def _message_of(i, message):

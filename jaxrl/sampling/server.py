@@ -19,7 +19,7 @@ from starlette.routing import Route
 from jaxrl.chat import templates, tool_calls
 from jaxrl.models import rotary
 from jaxrl.sampling import openai_form
-from jaxrl.sampling.engine import Request
+from jaxrl.sampling.requests import Request
 from jaxrl.tools import ToolError
 
 
@@ -110,7 +110,7 @@ class _Server:
         room = rotary.longest(self._model) - len(tokens)
         max_new = asked.max_new or max(1, min(self._c.max_new, room))
         return [
-            Request(tokens, max_new, asked.law, asked.stop, seed)
+            Request(tokens, max_new, asked.law, asked.stop, seed, asked.constraint)
             for seed in openai_form.seeds(asked, tokens)
         ]
 

@@ -136,7 +136,7 @@ def test_a_cancelled_request_gives_its_pages_back():
     [
         (Request((), 3), "0 tokens"),
         (Request((5,), 0), "max_new=0"),
-        (Request((5,) * 30, 20), "engine.pages=8 of 4 hold 32"),
+        (Request((5,) * 30, 20), "engine.page hold 32"),
         (Request((5,) * 60, 20), "ask for 80 positions"),
         (Request((5, 264), 3), "tokens \\[264\\] are outside the vocabulary of 264"),
         (Request((5,), 3, seed=2**31), "seed=2147483648"),

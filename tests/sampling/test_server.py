@@ -164,7 +164,22 @@ def test_a_conversation_with_calls_and_results_is_rendered():
     assert "<tool_response>\n4\n</tool_response>" in text and "# Tools" in text
 
 
+def test_a_response_format_is_kept(tiny):
+    create, _ = tiny
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    schema |= {"additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
+    got = create(n=2, seed=1, max_tokens=40, response_format=form)
+    for choice in got.choices:
+        assert choice.finish_reason == "stop"
+        assert isinstance(json.loads(choice.message.content)["ok"], bool)
+    form["json_schema"]["schema"] = {"type": "string", "not": {"const": "x"}}
+    with pytest.raises(openai.BadRequestError, match="not"):
+        create(response_format=form)
+
+
 BAD = {
+    "response_format": ({"type": "xml"}, "response_format.type", "one of ['text'"),
     "temperature": (3, "temperature", "maximum of 2"),
     "top_p": (0, "top_p", "0"),
     "n": (99, "n", "maximum of 16"),
@@ -200,6 +215,8 @@ def test_bad_values_are_refused_with_key_value_and_fix(tiny):
             assert refused.value.param == param, name
     with pytest.raises(openai.NotFoundError, match="the one model is 'tiny'"):
         create(extra_body={"model": "other"})
+    with pytest.raises(openai.BadRequestError, match="leave out tools"):
+        create(response_format={"type": "json_object"}, tools=[TOOL])
     with pytest.raises(openai.BadRequestError, match="leave out stream"):
         create(stream=True, logprobs=True)
 
