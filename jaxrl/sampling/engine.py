@@ -99,10 +99,12 @@ class Engine:
         return bool(self._waiting or self._filling or self._live)
 
     def step(self):
-        """A round: admits, prefills a piece, draws some tokens of every live slot."""
+        """A round: admits, prefills up to c.chunk tokens, draws some of every live slot."""
         self._admit()
-        if self._filling:
-            self._fill(self._filling[0])
+        room = self._c.chunk
+        while self._filling and room:
+            room -= self._fill(self._filling[0], room)
+            self._admit()  # those who waited for the same pages
         if self._live:
             self._draw()
 
@@ -133,9 +135,10 @@ class Engine:
                 return True
         return False
 
-    def _fill(self, job):
+    def _fill(self, job, room):
+        """Prefills at most `room` tokens of a job; how many it were."""
         before = job.whole[:-1]
-        count = min(self._c.chunk, len(before) - job.written)
+        count = min(room, len(before) - job.written)
         Q = min(_rung(count, 16), self._c.chunk)
         tokens_Q = np.zeros(Q, np.int32)
         tokens_Q[:count] = before[job.written : job.written + count]
@@ -148,6 +151,7 @@ class Engine:
         if job.written == len(before):
             self._filling.remove(job)
             self._live.append(job)
+        return count
 
     def _draw(self):
         self._make_room()
