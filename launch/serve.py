@@ -6,7 +6,7 @@ r"""Puts a model behind an OpenAI-compatible endpoint, for programs on this mach
 The model is a Hugging Face directory, a .gguf file, "package:NAME/FILE.gguf", or a run directory,
 whose newest saved parameters are taken. Without --port a free one is taken; the address is printed.
 /v1/chat/completions streams if asked to, and takes temperature, top_p, top_k, max_tokens, stop,
-seed, n, tools and logprobs. Ctrl-C ends it.
+seed, n, tools, logprobs and response_format. Ctrl-C ends it.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import uvicorn
 from absl import app, flags, logging
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from jaxrl.chat import templates
 from jaxrl.messages import Message
@@ -35,6 +36,8 @@ PAGE = flags.DEFINE_integer("page", 16, "Tokens of a page.")
 MAX_NEW = flags.DEFINE_integer("max_new", 512, "Longest answer where a client does not say.")
 CONCURRENT = flags.DEFINE_integer("concurrent", 64, "Answers under way, those that wait included.")
 DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of weights and caches.")
+
+HOSTS = ("127.0.0.1", "localhost")
 
 
 def main(argv):
@@ -56,7 +59,8 @@ def main(argv):
     del params  # the engine holds its own
     with Driver(engine) as driver:
         print(f"{name} at http://127.0.0.1:{listening.getsockname()[1]}/v1", flush=True)
-        asgi = server.app(driver, tokenizer, model, how)
+        # A web page whose name is made to lead here must not read what is served.
+        asgi = TrustedHostMiddleware(server.app(driver, tokenizer, model, how), HOSTS)
         # Ctrl-C: streams that are under way get two seconds.
         run = uvicorn.Config(asgi, log_level="warning", timeout_graceful_shutdown=2)
         with contextlib.suppress(KeyboardInterrupt):

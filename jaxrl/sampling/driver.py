@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from jaxrl.sampling.engine import Request
+from jaxrl.sampling.requests import Request
 
 
 @dataclasses.dataclass(eq=False)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import openai
 import pytest
 import tiny
@@ -55,6 +56,8 @@ def test_it_prints_its_address_answers_and_ends_on_ctrl_c(folder):
             ask = [{"role": "user", "content": "Hi"}]
             got = client.chat.completions.create(model=name, messages=ask, temperature=0)
         assert 1 <= got.usage.completion_tokens <= 4
+        other = httpx2.get(f"{url}/models", headers={"host": "example.com"})
+        assert other.status_code == 400 and "model" not in other.text
         process.send_signal(signal.SIGINT)
         assert process.wait(60) in (0, -signal.SIGINT)
         assert "Traceback" not in process.stderr.read()
