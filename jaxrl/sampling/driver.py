@@ -9,6 +9,8 @@ from concurrent.futures import Future
 
 from jaxrl.sampling.requests import Request
 
+LIMITS = "the automaton of the request's constraint has reached its limits: give a simpler one"
+
 
 @dataclasses.dataclass(eq=False)
 class _Work:
@@ -110,6 +112,8 @@ class Driver:
             try:
                 self._check()
                 _tell(job, work)
+                if job.ending == "broken":
+                    raise RuntimeError(LIMITS)
             except Exception as error:
                 self._end(job, work, error)
             else:

@@ -77,8 +77,6 @@ class Local:
             return _failed("refused", error)
         except Exception as error:  # of the engine, for all
             return _failed("error", error)
-        if job.ending == "broken":
-            return _failed("error", "the automaton of the constraint has reached its limits")
         return self._reply(job)
 
     def _request(self, tokens):

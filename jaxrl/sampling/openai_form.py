@@ -36,7 +36,8 @@ _tool = {
     "required": ["type", "function"],
     "properties": {"type": {"enum": ["function"]}, "function": _function},
 }
-_texts = {"type": "array", "items": {"type": "string"}, "maxItems": MOST}
+_stop = {"type": "string", "maxLength": 100}
+_stops = {"type": "array", "items": _stop, "maxItems": MOST}
 BODY = Tool(
     "body",
     "What a client may send.",
@@ -54,7 +55,7 @@ BODY = Tool(
             "max_completion_tokens": _count,
             "n": _count | {"maximum": MOST},
             "seed": {"type": "integer"},
-            "stop": {"anyOf": [{"type": "string"}, _texts]},
+            "stop": {"anyOf": [_stop, _stops]},
             "stream": {"type": "boolean"},
             "stream_options": {
                 "type": "object",
@@ -163,11 +164,18 @@ def _message_of(i, message):
 
 def _text(where, content):
     """A content's text: a string, null, or a list of text parts."""
-    parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    if len(texts) < len(parts) or not all(isinstance(text, str) for text in texts):
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content if isinstance(content, list) else [content]
+    texts = [part["text"] for part in parts if _is_text(part)]
+    if len(texts) < len(parts):
         raise ToolError(where, content, 'give a string, or parts {"type": "text", "text": …}')
     return "".join(texts)
+
+
+def _is_text(part):
+    form = isinstance(part, dict) and part.get("type") == "text"
+    return form and isinstance(part.get("text"), str)
 
 
 def _tool_of(function):
@@ -236,20 +244,16 @@ def usage(jobs):
     }
 
 
-def last(asked, job, speaker, tokenizer):
-    """(delta, finish_reason) of each of the last pieces of an answer that was streamed."""
-    text, calls, finish = ending(asked, job, tokenizer)
-    if new := speaker.end(text):
-        yield {"content": new}, None
-    if calls:
-        yield {"tool_calls": [{"index": k} | call for k, call in enumerate(calls)]}, None
-    yield {}, finish
-
-
 def chunk(head, i, delta, finish=None):
     """A piece of the i-th answer, as an event of a stream."""
     choice = {"index": i, "delta": delta, "finish_reason": finish, "logprobs": None}
     return event(head | {"object": "chat.completion.chunk", "choices": [choice]})
+
+
+def total(head, jobs):
+    """The event that tells the tokens of all answers of a stream."""
+    told = {"object": "chat.completion.chunk", "choices": [], "usage": usage(jobs)}
+    return event(head | told)
 
 
 def event(value):
@@ -263,7 +267,7 @@ def error(message, *, kind="invalid_request_error", param=None, code=None):
 
 
 class Speaker:
-    """One answer while it is drawn: only text that no later token can change or stop.
+    """An answer as (delta, finish_reason) while it is drawn: text that no later token can change.
 
     With tools nothing is said before the end: the first letters of a call look like text.
     """
@@ -272,22 +276,25 @@ class Speaker:
         self._asked, self._tokenizer, self._tokens, self._said = asked, tokenizer, [], 0
 
     def hear(self, tokens):
-        """The new text that is certain after these tokens."""
+        """What is certain after these tokens."""
         self._tokens += tokens
-        if self._asked.tools:
-            return ""
-        text = local.said(self._tokenizer, self._tokens, self._asked.stop)
-        text = text.rstrip("\N{REPLACEMENT CHARACTER}")  # a character's last bytes are to come
-        return self._new(text[: len(text) - _hanging(text, self._asked.stop)])
+        if not self._asked.tools:
+            text = local.said(self._tokenizer, self._tokens, self._asked.stop)
+            text = text.rstrip("\N{REPLACEMENT CHARACTER}")  # a character's last bytes are to come
+            yield from self._new(text[: len(text) - _hanging(text, self._asked.stop)])
 
-    def end(self, text):
-        """What is left of the whole text."""
-        return self._new(text)
+    def end(self, job):
+        """What is left of an answer that is over."""
+        text, calls, finish = ending(self._asked, job, self._tokenizer)
+        yield from self._new(text)
+        if calls:
+            yield {"tool_calls": [{"index": k} | call for k, call in enumerate(calls)]}, None
+        yield {}, finish
 
     def _new(self, text):
-        new = text[self._said :]
-        self._said += len(new)
-        return new
+        if text[self._said :]:
+            yield {"content": text[self._said :]}, None
+            self._said = len(text)
 
 
 def _hanging(text, stops):

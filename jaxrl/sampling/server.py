@@ -54,7 +54,7 @@ def app(driver, tokenizer, model, c):
         Route("/v1/models/{name:path}", server.model),
         Route("/v1/chat/completions", server.complete, methods=["POST"]),
     ]
-    told = {HTTPException: _http, Refused: _refused, ClientDisconnect: _left}
+    told = {HTTPException: _http, Refused: _refused, ClientDisconnect: _left, Exception: _broken}
     return Starlette(routes=routes, exception_handlers=told)
 
 
@@ -145,29 +145,16 @@ class _Server:
             yield openai_form.chunk(head, i, {"role": "assistant", "content": ""})
         try:
             async for i, piece in _again(first, pieces):
-                if isinstance(piece, list):
-                    text = speakers[i].hear(piece)
-                    if text:
-                        yield openai_form.chunk(head, i, {"content": text})
-                else:
-                    jobs.append(piece)
-                    for delta, finish in openai_form.last(
-                        asked, piece, speakers[i], self._tokenizer
-                    ):
-                        yield openai_form.chunk(head, i, delta, finish)
+                speaker, over = speakers[i], not isinstance(piece, list)
+                jobs += [piece] * over
+                for delta, finish in speaker.end(piece) if over else speaker.hear(piece):
+                    yield openai_form.chunk(head, i, delta, finish)
         except Exception as error:  # the status is sent: what remains is an event
             refused = _told(error)
             yield openai_form.event(openai_form.error(str(refused), **refused.how))
             return
         if asked.usage:
-            yield openai_form.event(
-                head
-                | {
-                    "object": "chat.completion.chunk",
-                    "choices": [],
-                    "usage": openai_form.usage(jobs),
-                }
-            )
+            yield openai_form.total(head, jobs)
         yield "data: [DONE]\n\n"
 
 
@@ -249,6 +236,11 @@ def _told(error):
 
 async def _refused(request, error):
     return JSONResponse(openai_form.error(str(error), **error.how), error.status)
+
+
+async def _broken(request, error):
+    """A mistake of ours; the server goes on, and the log has the rest."""
+    return JSONResponse(openai_form.error(repr(error), kind="server_error"), 500)
 
 
 async def _http(request, error):

@@ -39,24 +39,34 @@ def _by_position(token_bytes):
         yield ids, np.array([token_bytes[i][position] for i in ids])
 
 
-@functools.lru_cache(maxsize=64)  # requests come with the same few again and again
+@functools.lru_cache(maxsize=32)  # requests come with the same few again and again
 def _byte_steps(texts):
     """The automaton over bytes [states, 256]; a state is a prefix of a stop string."""
     if not all(texts):
         raise ValueError(f"stop strings {list(texts)!r}: an empty string stops everything; drop it")
-    strings = [text.encode() for text in texts]
+    strings = {text.encode() for text in texts}
     prefixes = sorted({s[:n] for s in strings for n in range(len(s))} | {b""}, key=len)
     number = {prefix: i for i, prefix in enumerate(prefixes)}
     stopped = len(prefixes)
     step = np.full((stopped + 1, 256), stopped, np.int32)
     for prefix, i in number.items():
+        # From a state as from its longest end that is a prefix too, but where it goes on itself.
+        shorter = _walk(step, prefix[1:])
+        step[i] = step[shorter] if prefix else 0
         for byte in range(256):
-            text = prefix + bytes([byte])
-            if not any(text.endswith(s) for s in strings):
-                step[i, byte] = next(
-                    number[text[n:]] for n in range(len(text) + 1) if text[n:] in number
-                )
+            longer = prefix + bytes([byte])
+            if longer in strings:
+                step[i, byte] = stopped
+            elif longer in number and step[i, byte] != stopped:
+                step[i, byte] = number[longer]
     return step
+
+
+def _walk(step, text):
+    state = 0
+    for byte in text:
+        state = step[state, byte]
+    return state
 
 
 class Watch:

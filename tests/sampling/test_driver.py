@@ -26,13 +26,14 @@ def test_many_threads_each_get_their_own():
 
 def test_an_event_loop_awaits_and_cancels():
     """A cancelled await ends its request and no other."""
-    engine = Scripted(steps=3)
+    engine = Scripted(steps=0)
 
     async def run():
         waits = [asyncio.wrap_future(driver.submit(Request((i,), 9))) for i in range(3)]
         tasks = [asyncio.ensure_future(wait) for wait in waits]
         await asyncio.sleep(0)
         tasks[1].cancel()
+        await asyncio.wait(tasks[1:2])
         engine.allowed.release(100)
         return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -63,6 +64,23 @@ def test_a_listener_that_raises_ends_its_request_alone():
             bad.result(SECONDS)
         assert len(good.result(SECONDS).tokens) == 9
     assert [job.request.tokens for job in engine.cancelled] == [(1,)]
+
+
+def test_a_constraint_at_its_limits_is_an_error_of_its_request_alone():
+    """An answer that breaks off there would pass for a whole one."""
+
+    class Broken(Scripted):
+        def step(self):
+            first = next(iter(self.jobs))
+            super().step()
+            if first.request.tokens == (1,):
+                first.ending = first.ending and "broken"
+
+    with Driver(Broken()) as driver:
+        bad, good = driver.submit(Request((1,), 3)), driver.submit(Request((2,), 9))
+        with pytest.raises(RuntimeError, match="reached its limits"):
+            bad.result(SECONDS)
+        assert good.result(SECONDS).ending == "length"
 
 
 def test_a_refused_request_is_told_and_the_others_go_on():

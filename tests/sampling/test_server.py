@@ -185,6 +185,7 @@ BAD = {
     "n": (99, "n", "maximum of 16"),
     "max_tokens": (0, "max_tokens", "minimum of 1"),
     "stop": ([""], "stop", "empty string"),
+    "stop ": ("x" * 101, "stop", "a string"),
     "seed": ("x", "seed", "an integer"),
     "logit_bias": ({"5": 1}, "logit_bias", "no such parameter"),
     "presence_penalty": (1, "presence_penalty", "one of [0]"),
@@ -193,6 +194,7 @@ BAD = {
     "messages": ([{"role": "wizard", "content": "x"}], "messages.0.role", "one of"),
 }
 BAD_MESSAGES = {
+    "a number": ({"role": "user", "content": 0}, "messages.0.content"),
     "an image": ({"role": "user", "content": [{"type": "image_url"}]}, "messages.0.content"),
     "broken arguments": (
         {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{a"}}]},
@@ -206,7 +208,7 @@ def test_bad_values_are_refused_with_key_value_and_fix(tiny):
     create, _ = tiny
     for key, (value, param, words) in BAD.items():
         with pytest.raises(openai.BadRequestError) as refused:
-            create(extra_body={key: value})
+            create(extra_body={key.strip(): value})
         assert refused.value.param == param and words in refused.value.message, key
     for name, (message, param) in BAD_MESSAGES.items():
         for stream in (False, True):
