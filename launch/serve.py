@@ -48,7 +48,8 @@ def main(argv):
             raise ValueError(f"unexpected argument {argv[1]!r}: see --help")
         name = NAME.value or os.path.basename(MODEL.value.rstrip("/"))
         how = server.ServerConfig(name, MAX_NEW.value, CONCURRENT.value)
-        c = EngineConfig(SLOTS.value, PAGES.value, PAGE.value, dtype=jnp.dtype(DTYPE.value))
+        dtype = jnp.dtype(DTYPE.value)
+        c = EngineConfig(SLOTS.value, PAGES.value, PAGE.value, pieces=SLOTS.value, dtype=dtype)
         model, params, tokenizer = runs.open_model(MODEL.value)
         templates.render(tokenizer, [Message("user", ".")])  # one without a template is refused
         listening = listen(PORT.value)

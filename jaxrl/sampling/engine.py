@@ -1,7 +1,7 @@
 """Many requests of any length at once: slots that are refilled while others decode.
 
-A request is a list of tokens to go on from. The engine prefills what no page holds yet, of a long
-prompt a piece a round, so that nobody waits for it; then it decodes all live slots some steps.
+A request is a list of tokens to go on from. The engine prefills what no page holds yet, a piece a
+round, so that nobody waits for a long prompt; then it decodes all live slots some steps at a time.
 What a request draws depends on (key, its seed, its own past), not on who shares the device. The
 prompt of a group, the earlier turns of a conversation and whatever else prompts begin with in
 common are computed once (pages.py). Where pages run out, the youngest request goes back into the
@@ -33,7 +33,10 @@ class EngineConfig:
     pages: int = 512
     page: int = 16  # tokens of a page
     steps: int = 8  # tokens a slot draws between two looks of the host
-    chunk: int = 256  # tokens prefilled between two turns of decoding, below twice as many
+    chunk: int = 256  # tokens of a piece of a prompt
+    # Pieces prefilled between two turns of decoding. More fill the slots sooner where answers are
+    # short; with 1, requests that come a little sooner or later are batched alike, to the bit.
+    pieces: int = 1
     dtype: Any = jnp.float32
 
     def __post_init__(self):
@@ -99,12 +102,12 @@ class Engine:
         return bool(self._waiting or self._filling or self._live)
 
     def step(self):
-        """A round: admits, prefills c.chunk tokens or more, draws some of every live slot."""
+        """A round: admits, prefills a piece or some, draws some tokens of every live slot."""
         self._admit()
-        count = 0
-        while self._filling and count < self._c.chunk:  # no prompt is cut to fill up the rest
-            count += self._fill(self._filling[0])
-            self._admit()  # those who waited for the same pages
+        for _ in range(self._c.pieces):
+            if self._filling:
+                self._fill(self._filling[0])
+                self._admit()  # those who waited for the same pages
         if self._live:
             self._draw()
 
@@ -136,7 +139,6 @@ class Engine:
         return False
 
     def _fill(self, job):
-        """Prefills a piece of a job's tokens; how many it were."""
         before = job.whole[:-1]
         count = min(self._c.chunk, len(before) - job.written)
         Q = min(_rung(count, 16), self._c.chunk)
@@ -151,7 +153,6 @@ class Engine:
         if job.written == len(before):
             self._filling.remove(job)
             self._live.append(job)
-        return count
 
     def _draw(self):
         self._make_room()

@@ -43,7 +43,7 @@ def run(peer):
         raise ValueError(f"--peer={peer}: engine has none; leave it out")
     path = checkpoints.cached_hf(checkpoints.source(MODEL))
     model, params = checkpoints.config(path), checkpoints.load(path)
-    engine = Engine(model, Endless, EngineConfig(slots=ROWS), jax.random.key(0))
+    engine = Engine(model, Endless, EngineConfig(slots=ROWS, pieces=ROWS), jax.random.key(0))
     engine.load(params)
     for name, lengths in SPREADS.items():
         yield mixed(engine, model, params, name, requests(model, lengths))
@@ -76,7 +76,7 @@ def mixed(engine, model, params, name, asked):
             samplers[_longest(batch)](params, prompts, jax.random.key(0))
 
     tokens = sum(request.max_new for request in asked)
-    ours, theirs = (tokens / seconds for seconds in tables.alternate(continuous, static))
+    ours, theirs = (tokens / seconds for seconds in tables.alternate(continuous, static, 1))
     return tables.Row(name, ours, "tokens/s", "static batches", theirs)
 
 

@@ -54,8 +54,13 @@ def test_full_log_probs_are_the_learners(drawn):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"slots": 1}, {"steps": 1, "chunk": 3, "page": 16, "pages": 16}, {"pages": 9}],
-    ids=["one slot", "large pages, a token and a small piece at a time", "hardly any room"],
+    [{"slots": 1}, {"pieces": 2}, {"steps": 1, "chunk": 3, "page": 16, "pages": 16}, {"pages": 9}],
+    ids=[
+        "one slot",
+        "two pieces a round",
+        "large pages, a token and a small piece at a time",
+        "hardly any room",
+    ],
 )
 def test_no_schedule_changes_what_is_drawn(drawn, changes):
     engine = make(**changes)
