@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from jaxrl.chat import templates, tool_calls
 from jaxrl.models import rotary
-from jaxrl.sampling import openai_form
+from jaxrl.sampling import openai_answer, openai_asked
 from jaxrl.sampling.requests import Request
 from jaxrl.tools import ToolError
 
@@ -39,7 +39,7 @@ class ServerConfig:
 
 
 class Refused(Exception):
-    """An answer with a status from 400 on; `how` goes to openai_form.error."""
+    """An answer with a status from 400 on; `how` goes to openai_answer.error."""
 
     def __init__(self, status, message, **how):
         super().__init__(message)
@@ -73,7 +73,7 @@ class _Server:
 
     async def complete(self, request):
         try:
-            asked = openai_form.read(await self._body(request))
+            asked = openai_asked.read(await self._body(request))
         except ToolError as error:
             raise Refused(400, str(error), param=error.key) from None
         self._known(asked.model)
@@ -111,7 +111,7 @@ class _Server:
         max_new = asked.max_new or max(1, min(self._c.max_new, room))
         return [
             Request(tokens, max_new, asked.law, asked.stop, seed, asked.constraint)
-            for seed in openai_form.seeds(asked, tokens)
+            for seed in openai_asked.seeds(asked, tokens)
         ]
 
     def _enter(self, n, stack):
@@ -127,8 +127,8 @@ class _Server:
 
     async def _whole(self, request, asked, answer, stack):
         jobs = await _unless_gone(request, answer.jobs())
-        head = openai_form.about(self._c.name)
-        return JSONResponse(openai_form.completion(head, asked, jobs, self._tokenizer))
+        head = openai_answer.about(self._c.name)
+        return JSONResponse(openai_answer.completion(head, asked, jobs, self._tokenizer))
 
     async def _stream(self, request, asked, answer, stack):
         """Starts with the first piece, so that what is refused gets its status."""
@@ -137,24 +137,24 @@ class _Server:
         return _Events(self._events(asked, first, pieces), stack.pop_all())
 
     async def _events(self, asked, first, pieces):
-        head, jobs = openai_form.about(self._c.name), []
+        head, jobs = openai_answer.about(self._c.name), []
         if asked.usage:
             head["usage"] = None
-        speakers = [openai_form.Speaker(asked, self._tokenizer) for _ in range(asked.n)]
+        speakers = [openai_answer.Speaker(asked, self._tokenizer) for _ in range(asked.n)]
         for i in range(asked.n):
-            yield openai_form.chunk(head, i, {"role": "assistant", "content": ""})
+            yield openai_answer.chunk(head, i, {"role": "assistant", "content": ""})
         try:
             async for i, piece in _again(first, pieces):
                 speaker, over = speakers[i], not isinstance(piece, list)
                 jobs += [piece] * over
                 for delta, finish in speaker.end(piece) if over else speaker.hear(piece):
-                    yield openai_form.chunk(head, i, delta, finish)
+                    yield openai_answer.chunk(head, i, delta, finish)
         except Exception as error:  # the status is sent: what remains is an event
             refused = _told(error)
-            yield openai_form.event(openai_form.error(str(refused), **refused.how))
+            yield openai_answer.event(openai_answer.error(str(refused), **refused.how))
             return
         if asked.usage:
-            yield openai_form.total(head, jobs)
+            yield openai_answer.total(head, jobs)
         yield "data: [DONE]\n\n"
 
 
@@ -235,18 +235,18 @@ def _told(error):
 
 
 async def _refused(request, error):
-    return JSONResponse(openai_form.error(str(error), **error.how), error.status)
+    return JSONResponse(openai_answer.error(str(error), **error.how), error.status)
 
 
 async def _broken(request, error):
     """A mistake of ours; the server goes on, and the log has the rest."""
-    return JSONResponse(openai_form.error(repr(error), kind="server_error"), 500)
+    return JSONResponse(openai_answer.error(repr(error), kind="server_error"), 500)
 
 
 async def _http(request, error):
     """A wrong path or method."""
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return JSONResponse(openai_form.error(message), error.status_code, error.headers)
+    return JSONResponse(openai_answer.error(message), error.status_code, error.headers)
 
 
 async def _left(request, error):
