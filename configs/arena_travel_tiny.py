@@ -12,9 +12,9 @@ def get_config():
     travel = {"split": "rl", "size": 512, "only": ("search",), "brief": True}
     c.start.update(vocab=3000, width=128, layers=4, heads=4, feed_forward=384, context=2048)
     c.expert.params = {"split": "sft", "size": 4096 + 64}
-    c.expert.held_out = 64
-    c.sft.steps = 300
-    c.sft.data.update(batch=16, max_length=1120)
+    c.expert.update(held_out=64, repeat=2)
+    c.sft.steps = 400
+    c.sft.data.update(batch=32, max_length=1120)
     c.sft.learner.update(width=1120, micro=4)
     c.sft.optimizer.update(lr=2e-3, warmup=40, schedule="cosine", final=0.1, weight_decay=0.01)
     c.sft.eval.every = 50

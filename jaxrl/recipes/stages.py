@@ -8,10 +8,13 @@
 A stage that is done is not done again, and one that was cut off goes on.
 """
 
+import functools
 import json
 import os
 import shutil
 from pathlib import Path
+
+import numpy as np
 
 from jaxrl import tools
 from jaxrl.chat import tool_calls
@@ -73,22 +76,37 @@ def write_expert(c, workdir):
             f"expert.tasks={c.expert.tasks} and expert.held_out={held_out}: there are {len(env)} "
             "tasks for both; ask for fewer, or give the env a larger size"
         )
-    for name, indices in (
-        ("expert", range(count)),
-        ("expert_held_out", range(count, count + held_out)),
-    ):
-        rows = lambda path, indices=indices: _write_rows(path, env, indices, c.rl.rollout)
-        _once(workdir / f"{name}.jsonl", rows)
+    write = functools.partial(_write_rows, env=env, schemas=c.rl.rollout.schemas)
+    learned = functools.partial(write, indices=range(count), repeat=c.expert.repeat)
+    _once(workdir / "expert.jsonl", learned)
+    later = range(count, count + held_out)
+    _once(workdir / "expert_held_out.jsonl", functools.partial(write, indices=later))
 
 
-def _write_rows(path, env, indices, rollout):
-    shown = [tool_calls.signature(tools.tool(f)) for f in env.tools] if rollout.schemas else []
+def _write_rows(path, *, env, indices, schemas, repeat=0):
+    shown = [tool_calls.signature(tools.tool(f)) for f in env.tools] if schemas else []
     with path.open("w", encoding="utf-8") as file:
         for index in indices:
             state, asked = env.reset(index)
-            messages = tool_calls.to_openai([*asked, *env.solve(state)])
-            row = {"messages": messages} | ({"tools": shown} if shown else {})
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            said = [*asked, *env.solve(state)]
+            row = {"messages": tool_calls.to_openai(said)} | ({"tools": shown} if shown else {})
+            for made in (row, *_repetitions(said, repeat, index)):
+                file.write(json.dumps(made, ensure_ascii=False) + "\n")
+
+
+def _repetitions(said, count, index):
+    """Rows that ask for a passage of an episode again, word for word.
+
+    A fresh policy must learn to copy names before it can use what tools return; the answers of
+    episodes alone are too short to teach it soon.
+    """
+    words, rng = " ".join(m.content for m in said).split(" "), np.random.default_rng(index)
+    for _ in range(count):
+        length = int(rng.integers(4, 48))
+        start = int(rng.integers(max(len(words) - length, 1)))
+        passage = " ".join(words[start : start + length])
+        asked = {"role": "user", "content": f"Repeat: {passage}"}
+        yield {"messages": [asked, {"role": "assistant", "content": passage}]}
 
 
 def _texts(workdir):

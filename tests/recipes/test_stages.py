@@ -24,7 +24,7 @@ def config(**changes):
     c = base.stages()
     c.start.update(vocab=400, width=16, layers=1, heads=2, feed_forward=16, context=4096)
     c.expert.params = {"split": "sft", "size": 6}
-    c.expert.held_out = 2
+    c.expert.update(held_out=2, repeat=1)
     c.sft.steps = 2
     c.sft.data.update(batch=2, max_length=3600)
     c.rl.steps = 1
@@ -58,8 +58,11 @@ def test_all_stages_run_and_leave_their_files(done):
 def test_the_expert_made_real_calls_on_tasks_of_its_own(done):
     rows = [json.loads(line) for line in (done[0] / "expert.jsonl").read_text().splitlines()]
     held_out = (done[0] / "expert_held_out.jsonl").read_text().splitlines()
-    assert (len(rows), len(held_out)) == (4, 2)
-    for row in rows:
+    assert (len(rows), len(held_out)) == (8, 2)
+    for row in rows[1::2]:  # what is repeated
+        asked, said = (m["content"] for m in row["messages"])
+        assert asked == f"Repeat: {said}" and len(said.split(" ")) >= 4
+    for row in rows[::2]:
         said, heard = row["messages"][1], row["messages"][2]
         assert said["tool_calls"][0]["function"]["name"] == "around_search"
         assert "rating" in heard["content"] and row["messages"][-1]["content"].startswith("PICK: ")
