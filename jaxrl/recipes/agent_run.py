@@ -163,7 +163,7 @@ class AgentRun:
         row = summary.numbers(played, self._flat(played), groups) | stats
         tokenizer = self._plan.base.tokenizer
         s.writer.rollouts(summary.rows(played, adv, logp, tokenizer, self._c.log.rollouts))
-        s.writer.tournaments(summary.brackets(played))
+        s.writer.tournaments(summary.brackets(played, self._plan.reward.topology))
         return s.record(state, i, row, row["tokens/sampled"])
 
     def finish(self, state):

@@ -50,7 +50,7 @@ def rows(played, adv, logp, tokenizer, count):
     return [_row(played, int(e), adv, logp, tokenizer) for e in shown]
 
 
-def brackets(played):
+def brackets(played, topology):
     """Rows of tournaments.jsonl: the matches of the group of widest utility."""
     if not played.graded.matches:
         return []
@@ -77,7 +77,8 @@ def brackets(played):
         if m.group == g
     ]
     task, step = batch.episodes[members[0]].index, batch.traj.step
-    return [{"step": int(step), "task": task, "players": players, "matches": matches}]
+    about = {"step": int(step), "task": task, "topology": topology}
+    return [about | {"players": players, "matches": matches}]
 
 
 def _row(played, e, adv, logp, tokenizer):

@@ -5,6 +5,7 @@ and the page's policy forbids scripts. Read-only: it shows what the run wrote, a
 """
 
 import dataclasses
+import itertools
 import json
 import os
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from jaxrl.report import plots, samples
+from jaxrl.report import episodes, groups, panels, plots, samples
 from jaxrl.training.metrics import SCHEMA, config_lines, read_rows
 
 COUNTERS = {
@@ -23,6 +24,13 @@ COUNTERS = {
     "groups/dropped": "Dropped groups",
     "length/truncated": "Truncated rollouts",
     "optim/skipped": "Skipped updates",
+    "agent/malformed": "Unreadable tool calls",
+    "agent/refused": "Refused tool calls",
+    "agent/broken": "Tools that failed",
+    "judge/ties": "Ties",
+    "judge/retries": "Judge calls made again",
+    "judge/neutral": "Unread judgements",
+    "judge/miscounted": "Miscounted judgements",
     "run/resumed": "Resumes",
     "run/redone": "Updates done again",
     "run/broken_checkpoints": "Broken checkpoints",
@@ -40,6 +48,7 @@ class Run:
     config: dict
     metrics: list[dict]
     rollouts: list[dict]
+    tournaments: list[dict]
     evals: list[dict]
     losses: list[float]  # held out, oldest first; fine-tuning has these in place of evals
     broken: int  # lines of the .jsonl files that are no JSON
@@ -61,8 +70,9 @@ def load(run_dir):
         raise FileNotFoundError(
             f"run {str(run_dir)!r} is no directory: name one that training made"
         )
-    read = [read_rows(folder / f"{name}.jsonl") for name in ("metrics", "rollouts", "eval")]
-    (metrics, _), (rollouts, _), (evals, _) = read
+    names = ("metrics", "rollouts", "tournaments", "eval")
+    read = [read_rows(folder / f"{name}.jsonl") for name in names]
+    metrics, rollouts, tournaments, evals = (rows for rows, _ in read)
     config = folder / "config.json"
     return Run(
         name=folder.resolve().name,
@@ -70,7 +80,8 @@ def load(run_dir):
         config=json.loads(config.read_text(encoding="utf-8")) if config.exists() else {},
         metrics=metrics,
         rollouts=rollouts,
-        evals=[row for row in evals if row.get("accuracy") is not None],  # null: an empty set
+        tournaments=tournaments,
+        evals=[row for row in evals if samples.measured(row)],
         losses=[row["loss"] for row in evals if row.get("loss") is not None],
         broken=sum(broken for _, broken in read),
     )
@@ -78,18 +89,25 @@ def load(run_dir):
 
 def render(run):
     """Run -> the page's HTML text."""
-    best, worst = samples.extremes(run.rollouts)
-    scale = samples.largest_advantage(best + worst)
+    extremes = samples.extremes(run.rollouts)
+    agents = episodes.of_agents(run.rollouts)
+    together = groups.chosen(run.tournaments, agents)
+    drawn = [*extremes, *(rows for _, rows in together)]
+    scale = samples.largest_advantage(list(itertools.chain(*drawn)))
+    one = episodes.shown if agents else samples.coloured
     return _template().render(
         run=run,
         model=_model(run.config),
         facts=facts(run.metrics, run.losses),
         sets=[samples.held_out(rows) for rows in _by_name(run.evals).values()],
-        panels=panels(run),
+        panels=curves(run),
+        agents=bool(agents),
+        groups=[groups.shown(group, scale) for group in together],
         rollouts=[
-            ("Best", [samples.coloured(row, scale) for row in best]),
-            ("Worst", [samples.coloured(row, scale) for row in worst]),
+            (title, [one(row, scale) for row in rows])
+            for title, rows in zip(("Best", "Worst"), extremes, strict=True)
         ],
+        members=episodes.MEMBERS,
         scale=scale,
         levels=samples.LEVELS,
         likely=samples.LIKELY,
@@ -114,24 +132,31 @@ def facts(metrics, losses=()):
     ]
     if np.isfinite(speed).any():
         found.append(("tokens/s, median", f"{np.nanmedian(speed):,.0f}"))
+    if np.isfinite(plots.values(metrics, "judge/calls")).any():
+        found.append(("judge calls", f"{total('judge/calls'):,.0f}"))
     if len(losses) > 1:
         found.append(("held-out loss", f"{losses[0]:.3f} → {losses[-1]:.3f}"))
     return found
 
 
-def panels(run):
+def curves(run):
     """[{title, unit, change, svg}]: the curves for which the run recorded anything."""
     found = []
-    for panel in plots.PANELS:
+    for panel in panels.PANELS:
         if svg := plots.curve_svg(run.metrics, panel):
             change = plots.change(run.metrics, panel.series)
             found.append(
                 {"title": panel.title, "unit": panel.unit, "change": change, "svg": Markup(svg)}
             )
+    if svg := plots.endings_svg(run.metrics):
+        svg, unit = Markup(svg), "share of the episodes of an update"
+        found.insert(1, {"title": "Endings", "unit": unit, "change": "", "svg": svg})
     for name, evals in _by_name(run.evals).items():
         if len(evals) > 1:
-            svg = Markup(plots.accuracy_svg(evals, len(found)))
-            found.insert(1, {"title": "Held-out accuracy", "unit": name, "change": "", "svg": svg})
+            measure = samples.measured(evals[0])
+            svg = Markup(plots.held_out_svg(evals, measure, len(found)))
+            title = f"Held-out {measure}"
+            found.insert(1, {"title": title, "unit": name, "change": "", "svg": svg})
     return found
 
 

@@ -4,7 +4,6 @@ The smoothed line is a Gaussian kernel mean over updates; its band is that mean'
 colours are CSS variables of the page, so that one drawing serves light and dark.
 """
 
-import dataclasses
 import io
 import re
 from pathlib import Path
@@ -14,12 +13,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from jaxrl.report.panels import BLUE, ENDINGS, GRID, INK, ORANGE, VARIABLES
+from jaxrl.report.samples import measured
 from jaxrl.training.metrics import read_rows
 
 Z = 1.96  # 95 %
 BINS = 400  # points a curve draws at most; longer runs are averaged into as many bins
-INK, GRID, BLUE, ORANGE = "#5b6470", "#e3e6ea", "#2563b8", "#c2571a"  # as the page's light theme
-VARIABLES = {INK: "--muted", GRID: "--line", BLUE: "--series-1", ORANGE: "--series-2"}
 STYLE = {
     "axes.edgecolor": GRID,
     "axes.axisbelow": True,
@@ -40,33 +39,6 @@ STYLE = {
     "ytick.major.size": 0,
     "svg.fonttype": "none",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """One small chart: its title, and the series it draws as (metric name, label)."""
-
-    title: str
-    series: tuple[tuple[str, str], ...]
-    unit: str
-    log: bool = False
-
-
-PANELS = (
-    Panel("Reward", (("reward/mean", "mean"),), "per rollout"),
-    Panel("Response length", (("length/mean", "mean"), ("length/max", "longest")), "tokens"),
-    Panel("Entropy", (("policy/entropy", "entropy"),), "nats per token"),
-    Panel("KL", (("policy/ref_kl", "to reference"), ("policy/kl", "to sampler")), "nats per token"),
-    Panel(
-        "Sampler gap",
-        (("sampler/gap_max", "largest"), ("sampler/gap_mean", "mean")),
-        "|Δ log-prob| to the learner, same weights",
-        log=True,
-    ),
-    Panel("Gradient norm", (("optim/grad_norm", "norm"),), "before clipping"),
-    Panel("Throughput", (("tokens/per_second", "tokens/s"),), "tokens per second"),
-    Panel("Loss", (("policy/loss", "minimized"),), "per token in the loss"),
-)
 
 
 def values(rows, name):
@@ -127,33 +99,50 @@ def change(rows, series):
     return ""
 
 
-def accuracy_svg(evals, number):
-    """Accuracy of one held-out set by update, each point with its interval, as SVG text.
+def endings_svg(rows):
+    """How episodes ended, smoothed shares stacked to 1, as SVG text; "" where none was recorded."""
+    rows = [row for row in rows if row.get("ending/answer") is not None]
+    if not rows:
+        return ""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes()
+        _draw_endings(axes, rows)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, handlelength=1)
+        return _svg(figure, "Endings")
+
+
+def held_out_svg(evals, measure, number):
+    """A held-out set's accuracy or reward by update, each point with its interval, as SVG text.
 
     number tells this drawing from the page's others: ids inside SVG are global to the page.
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
-        _draw_accuracy(axes, evals)
-        return _svg(figure, f"Held-out accuracy {number}")
+        _draw_held_out(axes, evals, measure)
+        return _svg(figure, f"Held-out {measure} {number}")
 
 
 def curve_png(run_dir, path):
-    """Writes the run's reward and held-out accuracy as one PNG.  returns: its path."""
+    """Writes the run's reward and its held-out set as one PNG.  returns: its path."""
     rows, evals = (read_rows(Path(run_dir) / name)[0] for name in ("metrics.jsonl", "eval.jsonl"))
     if not np.isfinite(values(rows, "reward/mean")).any():
         raise ValueError(
             f"run {str(run_dir)!r} has no reward/mean in metrics.jsonl: train it first"
         )
-    evals = [row for row in evals if row["name"] == evals[0]["name"]]
+    evals = [row for row in evals if row["name"] == evals[0]["name"] and measured(row)]
+    reward, title = "reward/mean", "Reward while training"
+    if np.isfinite(values(rows, "reward/utility")).any():  # a judge's reward has the same mean always
+        reward, title = "reward/utility", "Utility while training"
     with matplotlib.rc_context(STYLE | {"axes.titlelocation": "left", "axes.titlesize": 10}):
         figure = Figure(figsize=(8.4 if evals else 4.6, 2.9), layout="constrained", dpi=200)
         axes = figure.subplots(1, 1 + bool(evals), squeeze=False)[0]
-        _draw_series(axes[0], rows, [("reward/mean", "mean")], log=False)
-        axes[0].set_title("Reward while training", color=INK)
+        _draw_series(axes[0], rows, [(reward, "mean")], log=False)
+        axes[0].set_title(title, color=INK)
         if evals:
-            _draw_accuracy(axes[1], evals)
-            axes[1].set_title(f"Accuracy on {evals[0]['n']} held-out tasks", color=INK)
+            measure = measured(evals[0])
+            _draw_held_out(axes[1], evals, measure)
+            title = f"{measure.capitalize()} on {evals[0]['n']} held-out tasks"
+            axes[1].set_title(title, color=INK)
         figure.savefig(path)
     return Path(path)
 
@@ -192,25 +181,44 @@ def _draw_series(axes, rows, found, log):
         _label_ends(axes, ends)
 
 
-def _draw_accuracy(axes, evals):
+def _draw_endings(axes, rows):
+    steps, found = values(rows, "step"), []
+    for word, colour in ENDINGS:
+        x, y, se = _binned(steps, values(rows, f"ending/{word}"), np.full(len(rows), np.nan))
+        if y.any():
+            found.append((smooth(y, se)[0], word, colour))
+    if len(x) == 1:  # an area has two ends
+        x, found = x + [-0.5, 0.5], [(np.repeat(y, 2), *named) for y, *named in found]
+    shares, words, colours = zip(*found, strict=True)
+    axes.stackplot(x, *shares, labels=words, colors=colours, lw=0)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    _mark_updates(axes)
+    axes.margins(x=0)
+
+
+def _draw_held_out(axes, evals, measure):
     x = [row["step"] for row in evals]
-    y, low, high = (values(evals, key) for key in ("accuracy", "low", "high"))
+    y, low, high = (values(evals, key) for key in (measure, "low", "high"))
     axes.plot(x, y, color=BLUE, lw=1.8, solid_capstyle="round")
     axes.errorbar(x, y, (y - low, high - y), fmt="o", color=BLUE, markersize=5, lw=1.4, capsize=0)
     for at in sorted({0, len(x) - 1}):
         rising = 1 if y[-1] >= y[0] else -1  # the label keeps clear of the line
         offset, align = ((7, -9 * rising), "left") if at == 0 else ((-7, 9 * rising), "right")
         axes.annotate(
-            f"{y[at]:.1%}",
+            f"{y[at]:.1%}" if measure == "accuracy" else _three_digits(y[at]),
             (x[at], y[at]),
             offset,
             textcoords="offset points",
             ha=align,
             va="center",
         )
-    axes.set_ylim(0, 1.08)  # room for a label at 100 %
-    axes.set_yticks(np.linspace(0, 1, 6))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    if measure == "accuracy":
+        axes.set_ylim(0, 1.08)  # room for a label at 100 %
+        axes.set_yticks(np.linspace(0, 1, 6))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    else:
+        axes.set_ylim(min(0, low.min()), max(1e-3, 1.12 * high.max()))
     _mark_updates(axes)
 
 

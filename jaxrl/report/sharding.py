@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from jaxrl.models.spec import is_spec
 from jaxrl.parallel import rules
-from jaxrl.report.plots import INK, STYLE
+from jaxrl.report.panels import INK
+from jaxrl.report.plots import STYLE
 
 COLOURS = matplotlib.colormaps["Pastel1"].colors + matplotlib.colormaps["Set2"].colors
 

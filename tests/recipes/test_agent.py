@@ -106,6 +106,7 @@ def test_episodes_and_tournaments_are_written_down(whole):
     assert [row["step"] for row in played] == [0, 1, 2, 3]
     for row in played:
         assert len(row["players"]) == 4 and len(row["matches"]) == 6
+        assert row["topology"] == "single_elimination"
         assert sorted(p["rank"] for p in row["players"]) == [0, 1, 2, 3]
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from jaxrl.report import page, plots
+from jaxrl.report import page, panels
 from tests.report import synthetic
 
 pytestmark = pytest.mark.peers
@@ -56,7 +56,7 @@ def test_the_headline_is_visible_and_every_drawing_has_a_size(view):
     assert tab.locator("h1").inner_text() == "demo"
     assert tab.locator(".big").is_visible() and "→" in tab.locator(".big").inner_text()
     sizes = [tab.locator("svg").nth(i).bounding_box() for i in range(tab.locator("svg").count())]
-    assert len(sizes) == len(plots.PANELS) + 1  # held-out accuracy has a drawing of its own
+    assert len(sizes) == len(panels.PANELS) + 1  # held-out accuracy has a drawing of its own
     assert all(s["width"] > 250 and s["height"] > 120 for s in sizes)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxrl.report import plots
+from jaxrl.report import panels, plots
 from tests.report import synthetic
 
 
@@ -52,7 +52,7 @@ def rows(n, **columns):
 @pytest.mark.parametrize("n, value", [(1, 7.0), (2, -3.0), (3, 0.0), (50, 1e-9)])
 def test_a_panel_draws_whatever_was_recorded(n, value):
     """Zeros and negatives have no logarithm; a constant has no range."""
-    for panel in (plots.PANELS[0], plots.PANELS[4]):
+    for panel in (panels.PANELS[0], panels.PANELS[4]):
         made = [{"step": i} | {name: value for name, _ in panel.series} for i in range(n)]
         assert plots.curve_svg(made, panel).startswith("<svg")
         assert plots.change(made, panel.series).count("→") == (n > 1)
@@ -60,20 +60,20 @@ def test_a_panel_draws_whatever_was_recorded(n, value):
 
 def test_nan_updates_leave_a_gap_and_not_an_empty_panel():
     made = rows(20, **{"optim/grad_norm": lambda i: i}) + [{"step": 20, "optim/grad_norm": None}]
-    assert plots.curve_svg(made, plots.PANELS[5]).startswith("<svg")
-    assert plots.curve_svg([{"step": 0, "optim/grad_norm": None}], plots.PANELS[5]) == ""
+    assert plots.curve_svg(made, panels.PANELS[5]).startswith("<svg")
+    assert plots.curve_svg([{"step": 0, "optim/grad_norm": None}], panels.PANELS[5]) == ""
 
 
 def test_a_long_run_draws_a_bounded_number_of_points():
     made = rows(20_000, **{"policy/entropy": lambda i: np.sin(i / 900)})
-    assert len(plots.curve_svg(made, plots.PANELS[2])) < 150_000
+    assert len(plots.curve_svg(made, panels.PANELS[2])) < 150_000
 
 
 def test_svg_needs_nothing_outside_the_page_and_takes_its_colours():
     made = rows(
         30, **{"sampler/gap_max": lambda i: 10.0 ** -(i % 4), "sampler/gap_mean": lambda i: 1e-5}
     )
-    svg = plots.curve_svg(made, plots.PANELS[4])
+    svg = plots.curve_svg(made, panels.PANELS[4])
     assert "http" not in svg and "#" not in svg.replace("url(#", "").replace('href="#', "")
     assert "var(--series-1)" in svg and "var(--series-2)" in svg and "var(--sans)" in svg
     assert "mathdefault" not in svg  # matplotlib's markup for powers of ten, shown raw
