@@ -1,7 +1,7 @@
 """Tournaments of groups as drawings: where each match stands, who won, and the places it led to.
 
-Rounds go from left to right. A row of tournaments.jsonl comes in, records that the template prints as
-SVG (or, where everyone met everyone, as a table) go out. Players are shown by number from 1.
+Rounds go from left to right. A row of tournaments.jsonl comes in; out go records that the template
+prints as SVG or, where everyone met everyone, as a table.
 """
 
 import itertools
@@ -30,9 +30,9 @@ def drawn(row):
 
 
 def standings(row, matches):
-    """[{player, place, utility, gauge, by_utility, won, lost, tied, mean, ending}], the best first.
+    """Rows {player, place, utility, gauge, by_utility, won, lost, tied, mean, ending}, best first.
 
-    place: from 1, a shared one averaged; None = not ranked. gauge: utility over the group's largest.
+    place: from 1, a shared one averaged; None = not ranked. gauge: utility over the largest here.
     mean: of the scores of its matches.
     """
     players = row["players"]
@@ -85,8 +85,8 @@ def _outcome(row, match):
         "winner": winner,
         "upset": bool(known and worth[winner] < worth[1 - winner]),
         "worth": worth,
-        "shown_first": f"{a:.3g} : {b:.3g}",
-        "shown_second": f"{c:.3g} : {d:.3g}",
+        "shown_first": f"{a:#.3g} : {b:#.3g}",
+        "shown_second": f"{c:#.3g} : {d:#.3g}",
     }
 
 
@@ -135,8 +135,8 @@ def _double(matches):
     last = max(box["column"] for box in upper + lower) + 1
     ends = [boxes[-1] for boxes in (upper, lower) if boxes]
     box = _box(final, last, sum(end["y"] for end in ends) / len(ends))
-    heads = [_heading(f"winners, {n + 1}", n) for n in range(len(_rounds(winners)))]
-    heads += [_heading(f"losers, {n + 1}", n + 1, top) for n in range(len(_rounds(losers)))]
+    heads = [_heading(f"winners' round {n + 1}", n) for n in range(len(_rounds(winners)))]
+    heads += [_heading(f"losers' round {n + 1}", n + 1, top) for n in range(len(_rounds(losers)))]
     heads.append(_heading("final", last, box["y"] - HEAD))
     return upper + lower + [box], links + more + [_link(end, box) for end in ends], heads
 
@@ -201,12 +201,11 @@ def _heading(text, column, y=0):
 
 def _frame(layout):
     boxes, links, heads = layout
-    width = max(box["x"] for box in boxes) + WIDTH + 1
     return {
         "boxes": boxes,
         "links": links,
         "heads": heads,
-        "width": max(width, max(head["x"] + 170 for head in heads)),
+        "width": max(box["x"] for box in boxes) + WIDTH + 1,
         "height": _bottom(boxes) + 2,
     }
 
@@ -235,7 +234,12 @@ def _table(row, matches):
 
 
 def _cell(other, match, side):
-    return {"other": other, "match": match, "score": match["scores"][side], "won": match["winner"] == side}
+    return {
+        "other": other,
+        "match": match,
+        "score": match["scores"][side],
+        "won": match["winner"] == side,
+    }
 
 
 def _places(values):

@@ -6,13 +6,14 @@ import json
 from jaxrl.report import samples
 from jaxrl.report.excerpts import excerpt, fair, visible
 
-CHARS = 16_000  # of all messages and arguments of one episode
+CHARS = 12_000  # of all messages and arguments of one episode
 MESSAGES = 40  # of one episode: its beginning and its end
-CALLS = 8  # of one message
-ARGUMENTS = 12  # of one call
+CALLS = 4  # of one message
+ARGUMENTS = 8  # of one call
+NAME = 40  # characters of a tool's or an argument's name
 OPEN = 240  # characters of an observation that needs no folding
 MEMBERS = 16  # of one group
-TOKENS = 400  # of one episode: its beginning and its end
+TOKENS = 300  # of one episode: its beginning and its end
 PIECE = 60  # characters of one token
 ENDED = {
     "answer": "gave its answer",
@@ -44,7 +45,9 @@ def shown(row, scale):
         "meaning": ENDED[row["ended"]],
         "turns": sum(m["role"] == "assistant" for m in messages),
         "calls": row["counts"].get("calls", 0),
-        "failures": [(word, row["counts"][key]) for key, word in COUNTS.items() if row["counts"].get(key)],
+        "failures": [
+            (word, row["counts"][key]) for key, word in COUNTS.items() if row["counts"].get(key)
+        ],
         "messages": [_message(m, place, limit) for m, place in zip(kept, numbered, strict=True)],
         "half": MESSAGES // 2 if cut else None,
         "cut": cut,
@@ -70,28 +73,30 @@ def _numbered(messages, ended):
         if m["role"] == "assistant":
             turn += 1
             last = n == len(messages) - 1 and not m["calls"]
-            kind, label = ("answer", "last reply") if last else ("said", "reply")
+            kind, label = ("answer", "last reply") if last else ("says", "reply")
             if last and ended == "answer":
                 label = "final answer"
             found.append((kind, f"{label}, turn {turn}"))
             waiting = _answers(messages[n + 1 :], m["calls"])
         elif m["role"] == "tool":
-            found.append(("seen", f"result of {waiting.pop(0)}" if waiting else "result"))
+            found.append(("sees", f"result of {waiting.pop(0)}" if waiting else "result"))
         else:
-            found.append(("asked", {"user": "task" if not turn else "user"}.get(m["role"], m["role"])))
+            found.append(
+                ("asks", {"user": "task" if not turn else "user"}.get(m["role"], m["role"]))
+            )
     return found
 
 
 def _answers(behind, calls):
     """Names of the calls that the next results answer; none where a call was unreadable too."""
     results = len(list(itertools.takewhile(lambda m: m["role"] == "tool", behind)))
-    return [visible(c["name"][:PIECE]) for c in calls] if results == len(calls) else []
+    return [visible(c["name"][:NAME]) for c in calls] if results == len(calls) else []
 
 
 def _message(m, place, limit):
     kind, label = place
     text = m["content"].strip()
-    long = kind == "seen" and (len(text) > OPEN or text.count("\n") > 4)
+    long = kind == "sees" and (len(text) > OPEN or text.count("\n") > 4)
     return {
         "kind": kind,
         "label": label,
@@ -107,9 +112,10 @@ def _message(m, place, limit):
 def _call(call, limit):
     arguments = list(call["arguments"].items())
     return {
-        "name": visible(call["name"][:PIECE]),
+        "name": visible(call["name"][:NAME]),
         "arguments": [
-            (visible(key[:PIECE]), excerpt(_written(value), limit)) for key, value in arguments[:ARGUMENTS]
+            (visible(key[:NAME]), excerpt(_written(value), limit))
+            for key, value in arguments[:ARGUMENTS]
         ],
         "more": max(0, len(arguments) - ARGUMENTS),
     }
@@ -121,7 +127,13 @@ def _tokens(row, scale):
     cut = max(0, len(every) - TOKENS)
     head, tail = (every[: TOKENS // 2], every[-TOKENS // 2 :]) if cut else (every, [])
     parts = [_by_turn(part, row["advantage"], scale) for part in (head, tail)]
-    return {"head": parts[0], "tail": parts[1], "cut": cut, "all": len(every), "chosen": sum(row["chosen"])}
+    return {
+        "head": parts[0],
+        "tail": parts[1],
+        "cut": cut,
+        "all": len(every),
+        "chosen": sum(row["chosen"]),
+    }
 
 
 def _by_turn(tokens, advantage, scale):
@@ -129,8 +141,10 @@ def _by_turn(tokens, advantage, scale):
     for turn, of_turn in itertools.groupby(tokens, key=lambda token: token[0]):
         runs = []
         for chosen, run in itertools.groupby(of_turn, key=lambda token: token[1]):
-            pieces = [(visible(piece[:PIECE]), logp) for _, _, piece, logp in run]
-            tokens_of_policy = [samples.token(piece, logp, advantage, scale) for piece, logp in pieces]
+            pieces = [(excerpt(piece, PIECE), logp) for _, _, piece, logp in run]
+            tokens_of_policy = [
+                samples.token(piece, logp, advantage, scale) for piece, logp in pieces
+            ]
             world = "".join(piece for piece, _ in pieces)
             runs.append(
                 {

@@ -1,10 +1,10 @@
-"""Text of a model or a tool as the page shows it: nothing in it hides, reorders or fills the page."""
+"""Text of a model or a tool as the page shows it: none hides, moves others or fills the page."""
 
 import re
 
 from jaxrl.chat.text import cut
 
-# Controls but tab and line ends, halves of surrogate pairs, marks that reorder the text around them.
+# Controls but tab and line ends, halves of surrogate pairs, marks that reorder what is around them.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
     "\ufeff\U000e0000-\U000e007f]"

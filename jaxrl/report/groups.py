@@ -28,7 +28,9 @@ def shown(group, scale):
         "prompt": excerpt(rows[0]["prompt"].strip(), PROMPT) if rows else "",
         "topology": tournament["topology"].replace("_", " ") if tournament else "",
         "arena": brackets.drawn(tournament) if tournament else None,
-        "members": [_member(n, row, tournament, scale) for n, row in enumerate(rows[: episodes.MEMBERS])],
+        "members": [
+            _member(n, row, tournament, scale) for n, row in enumerate(rows[: episodes.MEMBERS])
+        ],
         "left_out": max(0, len(rows) - episodes.MEMBERS),
     }
 

@@ -155,7 +155,7 @@ def curves(run):
         if len(evals) > 1:
             measure = samples.measured(evals[0])
             svg = Markup(plots.held_out_svg(evals, measure, len(found)))
-            title = f"Held-out {measure}"
+            title = f"Held-out {samples.SAID[measure]}"
             found.insert(1, {"title": title, "unit": name, "change": "", "svg": svg})
     return found
 

@@ -40,7 +40,11 @@ PANELS = (
         "tool calls of an update",
     ),
     Panel("Position bias", (("judge/first_wins", "share"),), "calls the first shown won; ½ = none"),
-    Panel("Undecided", (("judge/ties", "ties"), ("judge/neutral", "unread")), "of an update"),
+    Panel(
+        "Ties",
+        (("judge/ties", "ties"), ("judge/neutral", "unread")),
+        "matches, judgements of an update",
+    ),
 )
 ENDINGS = (
     ("answer", TEAL),

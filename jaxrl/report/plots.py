@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from jaxrl.report.panels import BLUE, ENDINGS, GRID, INK, ORANGE, VARIABLES
-from jaxrl.report.samples import measured
+from jaxrl.report.samples import SAID, measured
 from jaxrl.training.metrics import read_rows
 
 Z = 1.96  # 95 %
@@ -112,14 +112,14 @@ def endings_svg(rows):
 
 
 def held_out_svg(evals, measure, number):
-    """A held-out set's accuracy or reward by update, each point with its interval, as SVG text.
+    """A held-out set's accuracy or utility by update, each point with its interval, as SVG text.
 
     number tells this drawing from the page's others: ids inside SVG are global to the page.
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
         _draw_held_out(axes, evals, measure)
-        return _svg(figure, f"Held-out {measure} {number}")
+        return _svg(figure, f"Held-out {SAID[measure]} {number}")
 
 
 def curve_png(run_dir, path):
@@ -131,7 +131,9 @@ def curve_png(run_dir, path):
         )
     evals = [row for row in evals if row["name"] == evals[0]["name"] and measured(row)]
     reward, title = "reward/mean", "Reward while training"
-    if np.isfinite(values(rows, "reward/utility")).any():  # a judge's reward has the same mean always
+    if np.isfinite(
+        values(rows, "reward/utility")
+    ).any():  # a judge's reward has the same mean always
         reward, title = "reward/utility", "Utility while training"
     with matplotlib.rc_context(STYLE | {"axes.titlelocation": "left", "axes.titlesize": 10}):
         figure = Figure(figsize=(8.4 if evals else 4.6, 2.9), layout="constrained", dpi=200)
@@ -141,7 +143,7 @@ def curve_png(run_dir, path):
         if evals:
             measure = measured(evals[0])
             _draw_held_out(axes[1], evals, measure)
-            title = f"{measure.capitalize()} on {evals[0]['n']} held-out tasks"
+            title = f"{SAID[measure].capitalize()} on {evals[0]['n']} held-out tasks"
             axes[1].set_title(title, color=INK)
         figure.savefig(path)
     return Path(path)
@@ -182,10 +184,11 @@ def _draw_series(axes, rows, found, log):
 
 
 def _draw_endings(axes, rows):
-    steps, found = values(rows, "step"), []
+    steps, unknown, found = values(rows, "step"), np.full(len(rows), np.nan), []
     for word, colour in ENDINGS:
-        x, y, se = _binned(steps, values(rows, f"ending/{word}"), np.full(len(rows), np.nan))
-        if y.any():
+        share = values(rows, f"ending/{word}")
+        if np.nansum(share):
+            x, y, se = _binned(steps, share, unknown)
             found.append((smooth(y, se)[0], word, colour))
     if len(x) == 1:  # an area has two ends
         x, found = x + [-0.5, 0.5], [(np.repeat(y, 2), *named) for y, *named in found]
@@ -218,7 +221,8 @@ def _draw_held_out(axes, evals, measure):
         axes.set_yticks(np.linspace(0, 1, 6))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     else:
-        axes.set_ylim(min(0, low.min()), max(1e-3, 1.12 * high.max()))
+        bottom, top = min(0, 1.12 * low.min()), max(0, 1.12 * high.max())
+        axes.set_ylim(bottom, top if top > bottom else 1)
     _mark_updates(axes)
 
 

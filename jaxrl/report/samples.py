@@ -18,6 +18,8 @@ KINDS = {  # by what an evaluation measures
     "reward": ("better", "worse", "equal"),
 }
 
+SAID = {"accuracy": "accuracy", "reward": "utility"}  # a judge's reward is never held out
+
 
 def held_out(evals):
     """One held-out set: its first and last evaluation, and tasks whose fate tells them apart."""
@@ -40,7 +42,7 @@ def held_out(evals):
 
 
 def measured(row):
-    """What a row of eval.jsonl measures: accuracy, or reward where tasks have degrees; else None."""
+    """What a row of eval.jsonl measures: accuracy, reward where tasks have degrees, or None."""
     return next((key for key in KINDS if row.get(key) is not None), None)  # null: an empty set
 
 

@@ -30,7 +30,9 @@ def write(run_dir, topology="single_elimination", updates=5, group=8):
             utility = np.round(rng.random((2, group)) * (0.4 + 0.6 * step / updates), 2)
             tournament = played(topology, utility[0], rng) | {"step": step, "task": 2 * step}
             ranks = [p["rank"] for p in tournament["players"]]
-            writer.update(step, update(rng, step, 0.5) | agent_numbers(rng, step / updates, utility))
+            writer.update(
+                step, update(rng, step, 0.5) | agent_numbers(rng, step / updates, utility)
+            )
             writer.rollouts(
                 episode(n, step, 2 * step + g, float(u), float(rank), group)
                 for g in (0, 1)
@@ -112,7 +114,12 @@ def evaluation(step, updates, n=40):
         "unscorable": 0,
         "answered": 20 + 15 * step // updates,
         "rows": [
-            {"prompt": f"task {k}", "response": f"PICK: {k}", "answer": "PICK: x", "score": float(x)}
+            {
+                "prompt": f"task {k}",
+                "response": f"PICK: {k}",
+                "answer": "PICK: x",
+                "score": float(x),
+            }
             for k, x in enumerate(scores)
         ],
     }
@@ -144,7 +151,7 @@ def played(topology, utility, rng, noise=0.2):
 
 
 def _by_score(players, scores):
-    return sorted(players, key=lambda p: -np.mean(scores[p]))
+    return sorted(players, key=lambda p: -np.mean(scores.get(p, 0.0)))
 
 
 def _neighbours(players):

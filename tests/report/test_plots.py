@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrl.report import panels, plots
-from tests.report import synthetic
+from tests.report import synthetic, synthetic_agents
 
 
 def test_smooth_equals_a_loop():
@@ -86,3 +86,30 @@ def test_curve_png(tmp_path):
     (run / "metrics.jsonl").write_text("")
     with pytest.raises(ValueError, match=r"reward/mean.*metrics.jsonl"):
         plots.curve_png(run, tmp_path / "other.png")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [1, 2, 900])
+def test_endings_are_stacked_and_only_those_that_happened_are_named(n):
+    made = [
+        {"step": i, "ending/answer": 0.75, "ending/reply": 0.25, "ending/time": 0.0}
+        for i in range(n)
+    ]
+    svg = plots.endings_svg(made + [{"step": n, "ending/answer": None}])
+    assert "answer</text>" in svg and "reply</text>" in svg and "time</text>" not in svg
+    assert "var(--stage-2)" in svg and len(svg) < 60_000
+    assert plots.endings_svg([{"step": 0}]) == ""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("reward", [0.0, 0.4, -3.0, 70.0])
+def test_a_held_out_utility_has_an_axis_of_its_own(reward):
+    """It is no percentage, and may be of any size or sign."""
+    made = [{"step": s, "reward": reward, "low": reward - 1, "high": reward} for s in (0, 5)]
+    svg = plots.held_out_svg(made, "reward", 1)
+    assert "%" not in svg.split("<defs>")[-1] and plots._three_digits(reward) in svg
+
+
+def test_curve_png_of_an_agents_run(tmp_path):
+    run = synthetic_agents.write(tmp_path / "run", updates=3)
+    assert plots.curve_png(run, tmp_path / "curve.png").stat().st_size > 10_000

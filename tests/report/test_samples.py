@@ -79,3 +79,25 @@ def test_long_text_keeps_the_end_that_matters(key, kept):
     evals["rows"][0][key] = "START" + "x" * 5000 + "END"
     text = samples.held_out([evals])["rows"][0][key]
     assert kept in text and len(text) < samples.CHARS + 40 and "4,408" in text
+
+
+def graded(step, scores):
+    """An evaluation of tasks that have degrees."""
+    row = evaluated(step, scores)
+    del row["accuracy"]
+    return row | {"reward": sum(score or 0 for score in scores) / len(scores)}
+
+
+def test_tasks_with_degrees_are_sorted_by_how_much_they_changed():
+    shown = samples.held_out([graded(0, [0.1, 0.5, 0.9, None]), graded(9, [0.2, 0.5, 0.1, 0.7])])
+    fates = [(pair["after"]["prompt"], pair["kind"]) for pair in shown["pairs"]]
+    assert fates == [("q3", "better"), ("q0", "better"), ("q2", "worse"), ("q1", "equal")]
+    assert shown["measure"] == "reward" and shown["change"] == pytest.approx(0.0)
+
+
+def test_best_and_worst_episodes_go_by_utility_and_not_by_a_place_in_their_group():
+    """A tournament gives the best of a weak group as much as the best of a strong one."""
+    weak, strong = rollout(1, 1.0, 1.4, utility=0.1), rollout(2, 0.3, -0.5, utility=0.9)
+    lost = rollout(3, None, 0.0, utility=None)
+    best, worst = samples.extremes([weak, strong, lost])
+    assert [r["task"] for r in best] == [2, 1] and worst == []
