@@ -35,11 +35,9 @@ def shown(row, scale):
     """One row of rollouts.jsonl for the page. scale: advantage at the end of the colour scale."""
     messages = row["messages"]
     cut = max(0, len(messages) - MESSAGES)
-    kept = messages[: MESSAGES // 2] + messages[-MESSAGES // 2 :] if cut else messages
+    kept = _ends(messages)
     limit = fair([len(text) for m in kept for text in _texts(m)], CHARS)
-    numbered = _numbered(messages, row["ended"])
-    if cut:
-        numbered = numbered[: MESSAGES // 2] + numbered[-MESSAGES // 2 :]
+    places = _ends(_places(messages, row["ended"]))
     return {
         **{key: row[key] for key in ("step", "task", "reward", "utility", "advantage", "ended")},
         "meaning": ENDED[row["ended"]],
@@ -48,11 +46,16 @@ def shown(row, scale):
         "failures": [
             (word, row["counts"][key]) for key, word in COUNTS.items() if row["counts"].get(key)
         ],
-        "messages": [_message(m, place, limit) for m, place in zip(kept, numbered, strict=True)],
+        "messages": [_message(m, place, limit) for m, place in zip(kept, places, strict=True)],
         "half": MESSAGES // 2 if cut else None,
         "cut": cut,
         "tokens": _tokens(row, scale),
     }
+
+
+def _ends(items):
+    half = MESSAGES // 2
+    return items if len(items) <= MESSAGES else items[:half] + items[-half:]
 
 
 def _texts(message):
@@ -66,7 +69,7 @@ def _written(value):
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _numbered(messages, ended):
+def _places(messages, ended):
     """(kind, label) of each message, in order."""
     turn, waiting, found = 0, [], []
     for n, m in enumerate(messages):

@@ -1,7 +1,8 @@
 """The run report: one HTML file with no script, no request and no file beside it.
 
 All text a model or a task wrote is hostile: the template escapes everything but our own drawings,
-and the page's policy forbids scripts. Read-only: it shows what the run wrote, and trains nothing.
+and the page's policy forbids scripts: what can be chosen is folded, or behind a radio button.
+Read-only: it shows what the run wrote, and trains nothing.
 """
 
 import dataclasses
