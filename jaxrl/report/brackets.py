@@ -72,7 +72,7 @@ def agreement(players):
 
 
 def _outcome(row, match):
-    """Who won (0 or 1 by listing, None: a tie), whether the worse one did, and the words for it."""
+    """Who won (0 or 1 by listing, None: a tie), and whether that was the worse one."""
     first, second = match["scores"]
     ties = None
     if "elimination" in row["topology"] and not _is_seeding(row, match):
@@ -80,13 +80,10 @@ def _outcome(row, match):
     winner = ties if first == second else int(second > first)
     worth = [row["players"][p]["utility"] for p in match["players"]]
     known = winner is not None and None not in worth
-    (a, b), (c, d) = match["calls"]
     return {
         "winner": winner,
         "upset": bool(known and worth[winner] < worth[1 - winner]),
         "worth": worth,
-        "shown_first": f"{a:#.3g} : {b:#.3g}",
-        "shown_second": f"{c:#.3g} : {d:#.3g}",
     }
 
 

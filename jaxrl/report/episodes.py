@@ -13,7 +13,8 @@ ARGUMENTS = 8  # of one call
 NAME = 40  # characters of a tool's or an argument's name
 OPEN = 240  # characters of an observation that needs no folding
 MEMBERS = 16  # of one group
-TOKENS = 300  # of one episode: its beginning and its end
+TOKENS = 300  # of one episode, the world's between two replies being one: beginning and end
+WORLD = 300  # characters of the world's between two replies
 PIECE = 60  # characters of one token
 ENDED = {
     "answer": "gave its answer",
@@ -126,17 +127,27 @@ def _call(call, limit):
 
 def _tokens(row, scale):
     """The tokens by turn, each a list of runs: the policy's one by one, the world's as one text."""
-    every = list(zip(row["turn"], row["chosen"], row["pieces"], row["logp"], strict=True))
-    cut = max(0, len(every) - TOKENS)
-    head, tail = (every[: TOKENS // 2], every[-TOKENS // 2 :]) if cut else (every, [])
-    parts = [_by_turn(part, row["advantage"], scale) for part in (head, tail)]
+    every = list(_joined(row))
+    half = TOKENS // 2
+    head, tail = (every[:half], every[-half:]) if len(every) > TOKENS else (every, [])
     return {
-        "head": parts[0],
-        "tail": parts[1],
-        "cut": cut,
-        "all": len(every),
+        "head": _by_turn(head, row["advantage"], scale),
+        "tail": _by_turn(tail, row["advantage"], scale),
+        "cut": len(row["pieces"]) - sum(count for *_, count in (*head, *tail)),
+        "all": len(row["pieces"]),
         "chosen": sum(row["chosen"]),
     }
+
+
+def _joined(row):
+    """(turn, chosen, text, log-prob, count): each token of the policy, each run of the world's."""
+    every = zip(row["turn"], row["chosen"], row["pieces"], row["logp"], strict=True)
+    for (turn, chosen), run in itertools.groupby(every, key=lambda token: token[:2]):
+        run = list(run)
+        if chosen:
+            yield from ((turn, 1, excerpt(piece, PIECE), logp, 1) for _, _, piece, logp in run)
+        else:
+            yield turn, 0, excerpt("".join(piece for _, _, piece, _ in run), WORLD), None, len(run)
 
 
 def _by_turn(tokens, advantage, scale):
@@ -144,17 +155,8 @@ def _by_turn(tokens, advantage, scale):
     for turn, of_turn in itertools.groupby(tokens, key=lambda token: token[0]):
         runs = []
         for chosen, run in itertools.groupby(of_turn, key=lambda token: token[1]):
-            pieces = [(excerpt(piece, PIECE), logp) for _, _, piece, logp in run]
-            tokens_of_policy = [
-                samples.token(piece, logp, advantage, scale) for piece, logp in pieces
-            ]
-            world = "".join(piece for piece, _ in pieces)
-            runs.append(
-                {
-                    "chosen": tokens_of_policy if chosen else [],
-                    "world": world,
-                    "count": len(pieces),
-                }
-            )
+            run = [(text, logp, count) for _, _, text, logp, count in run]
+            drawn = [samples.token(text, logp, advantage, scale) for text, logp, _ in run]
+            runs.append({"chosen": drawn} if chosen else {"chosen": [], "world": run[0]})
         turns.append({"turn": turn, "runs": runs})
     return turns

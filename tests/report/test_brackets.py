@@ -113,10 +113,7 @@ def test_who_wins_a_tie_is_the_topologys_rule(topology, number, winner):
     ],
 )
 def test_an_upset_is_a_win_of_the_truly_worse(scores, utility, upset):
-    found = brackets.drawn(one_match("swiss", scores, utility=utility))
-    assert found["upsets"] == upset
-    assert found["matches"][0]["shown_first"] == "7.50 : 5.00"
-    assert found["matches"][0]["shown_second"] == "6.00 : 5.50"
+    assert brackets.drawn(one_match("swiss", scores, utility=utility))["upsets"] == upset
 
 
 def test_standings_share_places_and_list_the_lost_last():

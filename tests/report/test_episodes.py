@@ -99,9 +99,19 @@ def test_tokens_stand_by_turn_and_the_worlds_are_one_run():
         ("I", "n4 u0"),
         (" go", "n4 u3"),
     ]
-    assert (world["chosen"], world["world"], world["count"]) == ([], "<res>ult", 2)
+    assert (world["chosen"], world["world"]) == ([], ("<res>ult", None, 2))
     assert second["runs"][0]["chosen"][1][0] == "‹U+202E›"
     assert (tokens["all"], tokens["chosen"], tokens["cut"]) == (6, 4, 0)
+
+
+def test_what_the_world_said_at_length_takes_no_tokens_from_the_policy():
+    n = episodes.TOKENS
+    given = {"pieces": ["I", *["far "] * n, "go"], "logp": [-1.0, *[None] * n, -1.0]}
+    given |= {"chosen": [1, *[0] * n, 1], "turn": [1] * (n + 1) + [2]}
+    tokens = episodes.shown(row(ANSWER, **given), 1.0)["tokens"]
+    text, _, count = tokens["head"][0]["runs"][1]["world"]
+    assert (count, tokens["cut"], tokens["all"]) == (n, 0, n + 2) and "left out" in text
+    assert tokens["head"][1]["runs"][0]["chosen"][0][0] == "go" and tokens["tail"] == []
 
 
 def test_many_tokens_show_both_ends():
