@@ -32,6 +32,8 @@ def test_every_match_is_drawn_once_and_covers_no_other(topology, n):
     for a, b in itertools.combinations(boxes, 2):
         if a["column"] == b["column"]:
             assert min(a["y"] + a["height"], b["y"] + b["height"]) < max(a["y"], b["y"])
+    bracket = [b for b in boxes if not b["flat"]] or boxes
+    assert min(b["y"] for b in bracket) == brackets.HEAD  # no room is wasted above
     for b in boxes:
         assert b["x"] + brackets.WIDTH < svg["width"] and b["y"] + b["height"] < svg["height"]
 
