@@ -238,5 +238,15 @@ def test_the_readme_names_what_exists():
     assert len(paths) > 10 and all((ROOT / path).exists() for path in paths)
     actions = {c.split()[2] for c in DRY if "tpu_pod.sh" in c}
     assert actions == set(re.findall(r"^(\w+)/\S+\) ", (LAUNCH / "tpu_pod.sh").read_text(), re.M))
-    known = ("bash ", "DRY_RUN=1 bash ", "python", "pip ", "sbatch ", "kubectl ", "git ", "cd ")
+    known = (
+        "bash ",
+        "DRY_RUN=1 bash ",
+        "python",
+        "pip ",
+        "sbatch ",
+        "kubectl ",
+        "git ",
+        "cd ",
+        "curl ",
+    )
     assert all(c.startswith(known) for c in COMMANDS), COMMANDS

@@ -87,6 +87,7 @@ def growth():
     return json.loads(out.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow  # compiles for 64 devices
 def test_more_data_parallel_devices_do_not_send_more_each(growth):
     few, many = (sum(sent.values()) for sent in growth)
     assert few > 0 and abs(many / few - 1) < 0.1, growth

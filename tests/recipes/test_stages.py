@@ -22,11 +22,11 @@ def cheap(compiled_once):
 def config(**changes):
     """Searches in Open-Travel by a policy too small to learn them: every stage, real tools."""
     c = base.stages()
-    c.start.update(vocab=400, width=16, layers=1, heads=2, feed_forward=16, context=4096)
+    c.start.update(vocab=1500, width=16, layers=1, heads=2, feed_forward=16, context=4096)
     c.expert.params = {"split": "sft", "size": 6}
     c.expert.update(held_out=2, repeat=1)
     c.sft.steps = 2
-    c.sft.data.update(batch=2, max_length=3600)
+    c.sft.data.update(batch=2, max_length=1300)
     c.rl.steps = 1
     c.rl.env.params = {"split": "rl", "size": 4, "only": ("search",), "brief": True}
     c.rl.eval.params = {"split": "test", "size": 2}
