@@ -44,6 +44,7 @@ def done(tmp_path_factory):
     return workdir, stages.run(config(), workdir)
 
 
+@pytest.mark.slow
 def test_all_stages_run_and_leave_their_files(done):
     workdir, evals = done
     names = {p.name for p in workdir.iterdir()}
@@ -55,6 +56,7 @@ def test_all_stages_run_and_leave_their_files(done):
     assert losses[1] < losses[0]
 
 
+@pytest.mark.slow
 def test_the_expert_made_real_calls_on_tasks_of_its_own(done):
     rows = [json.loads(line) for line in (done[0] / "expert.jsonl").read_text().splitlines()]
     held_out = (done[0] / "expert_held_out.jsonl").read_text().splitlines()
@@ -68,6 +70,7 @@ def test_the_expert_made_real_calls_on_tasks_of_its_own(done):
         assert "rating" in heard["content"] and row["messages"][-1]["content"].startswith("PICK: ")
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(done):
     workdir, evals = done
     before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*.safetensors")}
