@@ -44,13 +44,13 @@ class OpenTravel:
     brief: bool = False  # for small policies: prompts without the rules, results in fewer tokens
 
     def __post_init__(self):
+        choose("split", self.split, tasks.SIZES)
         for kind in self.only:
             choose("only", kind, tasks.KINDS)
         if not self.kinds:
             raise ValueError(
                 f"only = {self.only!r} leaves no task in split {self.split!r}: add one"
             )
-        choose("split", self.split, tasks.SIZES)
         if self.size < 0:
             raise ValueError(f"size = {self.size!r} must be positive, or 0 for the paper's size")
 

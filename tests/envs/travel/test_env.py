@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from jaxrl.envs import table
-from jaxrl.envs.travel import expert, tools
+from jaxrl.envs.travel import calls, expert, tools
 from jaxrl.envs.travel import task as tasks
 from jaxrl.messages import ToolCall
 
@@ -68,3 +68,38 @@ def test_bad_settings_are_refused():
         table.build("open_travel", {"size": -1})
     with pytest.raises(IndexError, match="task 10 of 10"):
         ENV.reset(10)
+
+
+def test_only_some_types_and_none_that_a_split_has_not():
+    env = table.build("open_travel", {"split": "rl", "only": ("compare", "search")})
+    assert [env.reset(i)[0].task.kind for i in range(4)] == ["search", "compare"] * 2
+    with pytest.raises(ValueError, match=r"only = \('multi_day',\) leaves no task in split 'sft'"):
+        table.build("open_travel", {"split": "sft", "only": ("multi_day",)})
+    with pytest.raises(KeyError, match="only = 'serch' is not known; did you mean 'search'"):
+        table.build("open_travel", {"only": ("serch",)})
+
+
+@pytest.mark.parametrize("kind", tasks.KINDS)
+def test_in_brief_the_same_is_said_in_fewer_words(kind):
+    """The record keeps what tools returned, so that the utility is the same."""
+    env = table.build("open_travel", {"split": "test", "only": (kind,), "brief": True})
+    whole = table.build("open_travel", {"split": "test", "only": (kind,)})
+    state, asked = env.reset(0)
+    assert asked == whole.reset(0)[1][1:]
+    said, long = env.solve(state), whole.solve(state)
+    assert sum(len(m.content) for m in said) < 0.8 * sum(len(m.content) for m in long)
+    for m, other in zip(said, long, strict=True):
+        assert m.calls == other.calls and (m.role == "tool" or m.content == other.content)
+        for call in m.calls:
+            state, shown = env.use(state, call)
+            assert state.calls[-1][1] == whole.use(whole.reset(0)[0], call)[1]
+            assert shown in [x.content for x in said]
+    assert env.step(state, said[-1].content).reward == pytest.approx(1, abs=0.02)
+
+
+def test_a_table_names_its_columns_once():
+    rows = '[{"name": "A", "lat": 1, "open": "09:00"}, {"name": "B", "lon": 2, "rating": 4.5}]'
+    assert calls.terse(rows) == "name | open | rating\nA | 09:00 | -\nB | - | 4.5"
+    assert calls.terse('{"km": 2, "legs": [{"from": "A"}]}') == "km 2\nfrom\nA"
+    assert calls.terse("error: no such place") == "error: no such place"
+    assert calls.terse("[]") == "nothing"
