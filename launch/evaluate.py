@@ -3,22 +3,26 @@
     python -m launch.evaluate --benchmark=open_travel --policy=expert,random_tool,nothing
     python -m launch.evaluate --benchmark=open_deepresearch --policy=MODEL --endpoint=URL
     python -m launch.evaluate --benchmark=open_travel --policy=MODEL --endpoint=URL --judge=JUDGE
+    python -m launch.evaluate --benchmark=open_travel --policy=runs/arena/rl --only=search --brief
 
-A policy that is no script (expert, random_tool, nothing) names a model behind --endpoint, anything
-that speaks OpenAI's chat completions; URL ends with the version, such as http://127.0.0.1:8000/v1.
+A policy is a script (expert, random_tool, nothing), a checkpoint or a run's directory, which this
+process loads, or else a model behind --endpoint, anything that speaks OpenAI's chat completions;
+URL ends with the version, such as http://127.0.0.1:8000/v1.
 Each judge compares every trajectory with the expert's, in both orders, by the benchmark's rubric;
 several judges, as in --judge=ONE,TWO, are averaged. The tables are printed, and all figures written
 to --out.
 """
 
 import asyncio
+import contextlib
 import functools
 import json
 import math
 import sys
 from pathlib import Path
 
-from absl import app, flags
+import jax
+from absl import app, flags, logging
 from rich.console import Console
 from rich.progress import Progress
 
@@ -26,9 +30,14 @@ from jaxrl import tools
 from jaxrl.envs import table
 from jaxrl.envs.base import choose
 from jaxrl.evals import agent, open_deepresearch, open_travel, tables, win_rates
+from jaxrl.ops.distributions import Law
 from jaxrl.rewards import pairwise, transcript
 from jaxrl.rewards.judge import Judge
 from jaxrl.rewards.rubric import RUBRICS
+from jaxrl.sampling.driver import Driver
+from jaxrl.sampling.engine import Engine, EngineConfig
+from jaxrl.sampling.local import Local, LocalConfig
+from jaxrl.training import runs
 
 BENCHMARKS = {b.ENV: b for b in (open_travel, open_deepresearch)}
 
@@ -40,6 +49,10 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the tasks.")
 CORPUS = flags.DEFINE_string(
     "corpus", None, "Of open_deepresearch: hotpotqa, python, …, FILE.jsonl."
 )
+ONLY = flags.DEFINE_list("only", [], "Types of tasks, by commas; all if not given.")
+BRIEF = flags.DEFINE_bool("brief", False, "Prompts without rules and schemas: for small policies.")
+SLOTS = flags.DEFINE_integer("slots", 16, "Replies drawn at once by a checkpoint.", lower_bound=1)
+PAGES = flags.DEFINE_integer("pages", 4096, "Its pages of keys and values, of 16 tokens each.")
 ENDPOINT = flags.DEFINE_string("endpoint", None, "Where the models of --policy are asked.")
 KEY = flags.DEFINE_string("key", "OPENAI_API_KEY", "Variable that holds its key; empty = none.")
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "Of the models of --policy.")
@@ -53,16 +66,24 @@ OUT = flags.DEFINE_string("out", "runs/evaluation.json", "Where the figures go."
 
 def main(argv):
     """Refuses in one line what cannot work; then plays, scores, judges and writes."""
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant: it may only read
     try:
         if argv[1:]:
             raise ValueError(f"unexpected argument {argv[1]!r}: see --help")
         benchmark = BENCHMARKS[choose("--benchmark", BENCHMARK.value, BENCHMARKS)]
         env = _env(benchmark)
-        models = _models(benchmark, env)
+        endpoints = _endpoints(benchmark, env)
         judges = _judges(benchmark)
         out = _out()
+        checkpoints = {name: runs.open_model(name) for name in POLICY.value if _is_here(name)}
     except (ValueError, KeyError, OSError) as error:
         sys.exit(f"launch.evaluate: {error.args[0] if isinstance(error, KeyError) else error}")
+    with contextlib.ExitStack() as stack:
+        local = {n: _local(stack, n, *opened, env) for n, opened in checkpoints.items()}
+        _evaluate(benchmark, env, endpoints | local, judges, out)
+
+
+def _evaluate(benchmark, env, models, judges, out):
     played = {name: _played(benchmark, env, models, name) for name in POLICY.value}
     found = _scored(benchmark, env, played)
     _write(out, found)  # already here: a judge takes long, and may be interrupted
@@ -73,20 +94,41 @@ def main(argv):
 
 def _env(benchmark):
     params = {"split": SPLIT.value, "size": SIZE.value, "seed": SEED.value}
+    params |= {"only": tuple(ONLY.value), "brief": BRIEF.value}
     return table.build(benchmark.ENV, params | ({"corpus": CORPUS.value} if CORPUS.value else {}))
 
 
-def _models(benchmark, env):
-    """The policies that are no scripts, as chat models that know env's tools."""
-    names = [name for name in POLICY.value if name not in benchmark.POLICIES]
+def _is_here(name):
+    """True for a checkpoint that this process can load."""
+    return name.startswith("package:") or Path(name).exists()
+
+
+def _endpoints(benchmark, env):
+    """The policies behind --endpoint, as chat models that know env's tools."""
+    scripts = benchmark.POLICIES
+    names = [name for name in POLICY.value if name not in scripts and not _is_here(name)]
     if names and not ENDPOINT.value:
         raise ValueError(
-            f"--policy={names[0]} is none of {sorted(benchmark.POLICIES)}: if it is a model, give "
-            "its --endpoint=URL"
+            f"--policy={names[0]} is none of {sorted(scripts)}, nor a checkpoint here: if it is a "
+            "model, give its --endpoint=URL"
         )
     law = {"temperature": TEMPERATURE.value, "max_tokens": MAX_TOKENS.value}
-    known = tuple(tools.tool(f) for f in env.tools)
-    return {n: _endpoint(ENDPOINT.value, n, law=law, tools=known, key=KEY.value) for n in names}
+    how = {"law": law, "tools": _shown(env), "key": KEY.value}
+    return {name: _endpoint(ENDPOINT.value, name, **how) for name in names}
+
+
+def _local(stack, name, model, params, tokenizer, env):
+    """A checkpoint as a chat model, over an engine that runs until the stack is closed."""
+    c = EngineConfig(SLOTS.value, PAGES.value, pieces=SLOTS.value)
+    engine = Engine(model, tokenizer, c, jax.random.key(0))
+    engine.load(params)
+    law = Law(TEMPERATURE.value)
+    how = LocalConfig(MAX_TOKENS.value, law, tools=_shown(env), seed=SEED.value, name=name)
+    return Local(stack.enter_context(Driver(engine)), tokenizer, how)
+
+
+def _shown(env):
+    return () if BRIEF.value else tuple(tools.tool(f) for f in env.tools)
 
 
 def _judges(benchmark):

@@ -10,6 +10,7 @@ import pytest
 import tiny_corpus
 from tiny_endpoint import ok, said, serve
 
+from jaxrl.models import fresh
 from jaxrl.rewards.rubric import RUBRICS
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,7 @@ for argv in json.loads(sys.argv[1]):
         print(stop)
 """
 REFUSED = [
-    (["--policy=gpt"], "--policy=gpt is none of ['expert', 'nothing', 'random_tool']: if it is a"),
+    (["--policy=gpt"], "--policy=gpt is none of ['expert', 'nothing', 'random_tool'], nor a"),
     (["--policy=expert", "--judge=x"], "--judge=x needs --judge_endpoint=URL"),
     (["--policy=expert", "--split=train"], "split = 'train' is not known"),
     (["--policy=expert", "--corpus=x"], "a key of env.params for open_travel = 'corpus' is not"),
@@ -122,3 +123,18 @@ def test_what_cannot_work_is_refused_in_one_line():
     lines = done.stdout.splitlines()
     for line, (_, words) in zip(lines, REFUSED, strict=True):
         assert line.startswith("launch.evaluate: ") and words in line
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_played_here(tmp_path):
+    """By our own engine; one that knows nothing has no utility, and the expert beside it has."""
+    model = tmp_path / "model"
+    fresh.write(model, ["Find a cafe."], fresh.FreshConfig(vocab=300, width=16, layers=1, heads=2))
+    flags = [f"--policy=expert,{model}", "--size=3", "--only=search", "--brief", "--turns=2"]
+    out = tmp_path / "found.json"
+    command = ("-m", "launch.evaluate", "--benchmark=open_travel", "--max_tokens=6")
+    done = python(*command, f"--out={out}", *flags)
+    assert done.returncode == 0, done.stderr
+    rows = {r["policy"]: r for r in json.loads(out.read_text())["rows"] if r["kind"] == "all"}
+    assert (rows["expert"]["n"], rows[str(model)]["n"]) == (3, 3)
+    assert rows["expert"]["utility"] > 0.9 and rows[str(model)]["utility"] == 0
