@@ -57,6 +57,7 @@ def test_the_data_flow_ends_in_three_updates(data_flow):
     assert all("'optim/skipped': 0.0" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_the_advantages_draws_every_estimator():
     cells = executed("02_advantages.ipynb")
     assert drawn(cells) == 6

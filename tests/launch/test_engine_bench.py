@@ -7,6 +7,7 @@ import tiny_engine
 from launch.benches import engine as bench
 
 
+@pytest.mark.slow
 def test_what_a_conversation_prefills_is_counted(monkeypatch):
     """A group's first prompt once, then what each turn adds beyond whole pages."""
     monkeypatch.setattr(bench, "PROMPT", 9)

@@ -131,7 +131,10 @@ def test_a_run_in_two_halves_equals_the_whole(model, whole, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"reward.name": "pointwise", "reward.sigma": 0.5, "learner.width": 180},
+        pytest.param(
+            {"reward.name": "pointwise", "reward.sigma": 0.5, "learner.width": 180},
+            marks=pytest.mark.slow,
+        ),
         {"rollout.history": "rendered"},
     ],
     ids=["pointwise", "a sample a turn"],

@@ -328,8 +328,8 @@ def test_a_resumed_run_keeps_its_settings(checkpoint, tmp_path):
     "argument, words",
     [
         ("--config.stepz=3", r"stepz[\s\S]*steps[\s\S]*configs/base.py"),
-        ("--config.steps=0", r"steps=0: give at least 1"),
-        ("--config.steps=abc", r"--config.steps=abc"),
+        pytest.param("--config.steps=0", r"steps=0: give at least 1", marks=pytest.mark.slow),
+        pytest.param("--config.steps=abc", r"--config.steps=abc", marks=pytest.mark.slow),
     ],
 )
 def test_the_command_line_refuses_in_a_line_without_a_traceback(tmp_path, argument, words):

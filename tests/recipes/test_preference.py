@@ -68,7 +68,13 @@ def test_a_shared_prompt_gives_the_log_probs_of_two_sequences():
         assert (both.adv[0][here] == side).all()
 
 
-@pytest.mark.parametrize("name", list(preferences.PREFERENCES))
+QUICK = ("dpo", "kto", "bradley_terry")  # with a reference, without pairs, with a head
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in preferences.PREFERENCES],
+)
 def test_the_margin_grows(files, tmp_path, one_device, name):
     held_out = {"data.eval_path": str(files / "data.jsonl"), "checkpoint.every": 0}
     evals = preference.run(config(files, **{"loss.name": name, "steps": 6} | held_out), tmp_path)
