@@ -165,13 +165,14 @@ def stages():
                     "params": {},  # what differs from rl.env.params in the env it solves for SFT
                     "tasks": 0,  # so many of them; 0 = all
                     "held_out": 32,  # more, for the loss of held-out episodes
-                    "repeat": 0,  # passages of each to say again: a fresh policy learns to copy
                 }
             ),
+            "copying": sft(),  # a fresh policy learns to say words again; steps 0: it does not
             "sft": sft(),
             "rl": agent(),  # its model.checkpoint is what SFT has made
         }
     )
+    c.copying.steps = 0
     return c.lock()
 
 

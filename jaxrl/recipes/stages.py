@@ -2,122 +2,91 @@
 
     WORKDIR/expert.jsonl  the expert's episodes, real calls with real results; expert_held_out.jsonl
     WORKDIR/start         the policy before, if it is a fresh one (models/fresh.py)
-    WORKDIR/sft, rl       a run each, with its report; rl evaluates before and after
-    WORKDIR/policy        what SFT has made, as a Hugging Face directory
+    WORKDIR/copies.jsonl  what a fresh one learns first, to say words again; copies_held_out.jsonl
+    WORKDIR/copying, sft, rl    a run each, with its report; rl evaluates before and after
+    WORKDIR/copier, policy      what copying and SFT have made, as Hugging Face directories
 
 A stage that is done is not done again, and one that was cut off goes on.
 """
 
-import functools
-import json
-import os
-import shutil
+import dataclasses
 from pathlib import Path
 
-import numpy as np
-
-from jaxrl import tools
-from jaxrl.chat import tool_calls
-from jaxrl.envs import table
 from jaxrl.models import checkpoints, fresh
-from jaxrl.recipes import agent, sft
+from jaxrl.recipes import agent, lessons, sft
 from jaxrl.training import metrics, runs, setup
 
 
 def prepare(c, workdir):
-    """The Plan of SFT. Checks the settings of both stages before anything is trained."""
+    """The Plan of SFT. Checks the settings of all stages before anything is trained."""
     workdir = Path(workdir)
     setup.write_config(c, workdir)
-    write_expert(c, workdir)
+    lessons.write_expert(c, workdir)
     if not c.sft.model.checkpoint:
         start = fresh.FreshConfig(**c.start)
-        _once(workdir / "start", lambda path: fresh.write(path, _texts(workdir), start, c.sft.seed))
-    before = sft_config(c, workdir)
-    agent.plan(_with_checkpoint(c.rl, before.model.checkpoint))
-    return sft.prepare(before, workdir / "sft")
+        write = lambda path: fresh.write(path, lessons.texts(workdir), start, c.sft.seed)
+        lessons.once(workdir / "start", write)
+    first = c.sft.model.checkpoint or str(workdir / "start")
+    agent.plan(_with_checkpoint(c.rl, first))
+    if _copies(c):
+        lessons.write_copies(c, workdir)
+        sft.prepare(copying_config(c, workdir), workdir / "copying")
+    setup.write_config(sft_config(c, workdir), workdir / "sft")
+    return sft.plan(_with_checkpoint(sft_config(c, workdir), first))
 
 
 def run(c, workdir, p=None):
-    """Both stages, or what is left of them.  returns: the rows of eval.jsonl of RL, oldest first;
-    none if a signal asked to stop during SFT."""
+    """All stages, or what is left of them.  returns: the rows of eval.jsonl of RL, oldest first;
+    none if a signal asked to stop before."""
     policy = fine_tune(c, workdir, p)
     return agent.run(_with_checkpoint(c.rl, policy), Path(workdir) / "rl") if policy else []
 
 
 def fine_tune(c, workdir, p=None):
-    """The first stage: the directory of the policy it makes; None if a signal asked to stop."""
+    """What comes before RL: the directory of the policy it makes; None if a signal asked to stop.
+
+    p: what `prepare` returned, if the caller has done so.
+    """
     workdir = Path(workdir)
     p = prepare(c, workdir) if p is None else p
-    if not metrics.finished(workdir / "sft", c.sft.steps):
-        sft.run(sft_config(c, workdir), workdir / "sft", p)
-    if not metrics.finished(workdir / "sft", c.sft.steps):
-        return None
-    _once(workdir / "policy", lambda path: _export(workdir / "sft", path))
-    return workdir / "policy"
+    if _copies(c):
+        copier = _imitate(copying_config(c, workdir), workdir / "copying", workdir / "copier")
+        if copier is None:
+            return None
+        p = dataclasses.replace(p, base=dataclasses.replace(p.base, path=copier))
+    return _imitate(sft_config(c, workdir), workdir / "sft", workdir / "policy", p)
+
+
+def copying_config(c, workdir):
+    """The config of the run in which a fresh policy learns to copy."""
+    return _imitating(c.copying, workdir, "copies", workdir / "start")
 
 
 def sft_config(c, workdir):
-    """The config of the SFT run: on the expert's episodes, from the start there is."""
-    data = {"path": str(workdir / "expert.jsonl")}
-    data |= {"eval_path": str(workdir / "expert_held_out.jsonl")} if c.expert.held_out else {}
-    made = c.sft.copy_and_resolve_references()
-    made.data.update(data)
-    made.model.checkpoint = made.model.checkpoint or str(workdir / "start")
+    """The config of the SFT run: on the expert's episodes, from the policy there is."""
+    made = c.sft.model.checkpoint or workdir / ("copier" if _copies(c) else "start")
+    return _imitating(c.sft, workdir, "expert", made)
+
+
+def _copies(c):
+    return c.copying.steps and not c.sft.model.checkpoint
+
+
+def _imitating(c, workdir, name, policy):
+    made, held_out = _with_checkpoint(c, policy), workdir / f"{name}_held_out.jsonl"
+    made.data.path = str(workdir / f"{name}.jsonl")
+    made.data.eval_path = str(held_out) if held_out.stat().st_size else ""
     return made
 
 
-def write_expert(c, workdir):
-    """The expert's episodes as rows for SFT, those of the two files on different tasks."""
-    env = table.build(c.rl.env.name, c.rl.env.params.to_dict() | c.expert.params.to_dict())
-    held_out = c.expert.held_out
-    count = c.expert.tasks or len(env) - held_out
-    if not 0 < count <= len(env) - held_out:
-        raise ValueError(
-            f"expert.tasks={c.expert.tasks} and expert.held_out={held_out}: there are {len(env)} "
-            "tasks for both; ask for fewer, or give the env a larger size"
-        )
-    write = functools.partial(_write_rows, env=env, schemas=c.rl.rollout.schemas)
-    learned = functools.partial(write, indices=range(count), repeat=c.expert.repeat)
-    _once(workdir / "expert.jsonl", learned)
-    later = range(count, count + held_out)
-    _once(workdir / "expert_held_out.jsonl", functools.partial(write, indices=later))
-
-
-def _write_rows(path, *, env, indices, schemas, repeat=0):
-    shown = [tool_calls.signature(tools.tool(f)) for f in env.tools] if schemas else []
-    with path.open("w", encoding="utf-8") as file:
-        for index in indices:
-            state, asked = env.reset(index)
-            said = [*asked, *env.solve(state)]
-            row = {"messages": tool_calls.to_openai(said)} | ({"tools": shown} if shown else {})
-            for made in (row, *_repetitions(said, repeat, index)):
-                file.write(json.dumps(made, ensure_ascii=False) + "\n")
-
-
-def _repetitions(said, count, index):
-    """Rows that ask for a passage of an episode again, word for word.
-
-    A fresh policy must learn to copy names before it can use what tools return; the answers of
-    episodes alone are too short to teach it soon.
-    """
-    words, rng = " ".join(m.content for m in said).split(" "), np.random.default_rng(index)
-    for _ in range(count):
-        length = int(rng.integers(4, 48))
-        start = int(rng.integers(max(len(words) - length, 1)))
-        passage = " ".join(words[start : start + length])
-        asked = {"role": "user", "content": f"Repeat: {passage}"}
-        yield {"messages": [asked, {"role": "assistant", "content": passage}]}
-
-
-def _texts(workdir):
-    """What is said in the expert's episodes, for a vocabulary."""
-    with (workdir / "expert.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            for m in row["messages"]:
-                calls = tool_calls.from_openai(m.get("tool_calls"))
-                yield "\n".join((m["content"], tool_calls.write(calls)))
-            yield json.dumps(row.get("tools", []), ensure_ascii=False)
+def _imitate(c, run_dir, policy, p=None):
+    """Trains, and exports what came out to `policy`; None if a signal asked to stop."""
+    if not metrics.finished(run_dir, c.steps):
+        sft.run(c, run_dir, p)
+    if not metrics.finished(run_dir, c.steps):
+        return None
+    lessons.once(policy, lambda path: _export(run_dir, path))
+    return policy
 
 
 def _export(run_dir, path):
@@ -129,14 +98,3 @@ def _with_checkpoint(c, path):
     made = c.copy_and_resolve_references()
     made.model.checkpoint = str(path)
     return made
-
-
-def _once(path, make):
-    """Makes a file or directory whole, or leaves it as it is."""
-    if path.exists():
-        return
-    partial = path.with_name(f"{path.name}.partial")
-    if partial.is_dir():
-        shutil.rmtree(partial)
-    make(partial)
-    os.replace(partial, path)

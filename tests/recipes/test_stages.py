@@ -8,7 +8,7 @@ import pytest
 
 from configs import base
 from jaxrl.parallel import mesh
-from jaxrl.recipes import stages
+from jaxrl.recipes import lessons, stages
 from jaxrl.training.metrics import read_rows
 
 
@@ -24,7 +24,9 @@ def config(**changes):
     c = base.stages()
     c.start.update(vocab=1500, width=16, layers=1, heads=2, feed_forward=16, context=4096)
     c.expert.params = {"split": "sft", "size": 6}
-    c.expert.update(held_out=2, repeat=1)
+    c.expert.held_out = 2
+    c.copying.steps = 1
+    c.copying.data.update(batch=2, max_length=400)
     c.sft.steps = 2
     c.sft.data.update(batch=2, max_length=1300)
     c.rl.steps = 1
@@ -48,8 +50,9 @@ def done(tmp_path_factory):
 def test_all_stages_run_and_leave_their_files(done):
     workdir, evals = done
     names = {p.name for p in workdir.iterdir()}
-    assert names == {"config.json", "expert.jsonl", "expert_held_out.jsonl", "start", "sft",
-                     "policy", "rl"}  # fmt: skip
+    assert names == {"config.json", "expert.jsonl", "expert_held_out.jsonl", "start",
+                     "copies.jsonl", "copies_held_out.jsonl", "copying", "copier",
+                     "sft", "policy", "rl"}  # fmt: skip
     assert [(row["step"], row["n"]) for row in evals] == [(0, 2), (1, 2)]
     assert (workdir / "sft/report.html").exists() and (workdir / "rl/report.html").exists()
     losses = [row["loss"] for row in read_rows(workdir / "sft/eval.jsonl")[0]]
@@ -60,14 +63,23 @@ def test_all_stages_run_and_leave_their_files(done):
 def test_the_expert_made_real_calls_on_tasks_of_its_own(done):
     rows = [json.loads(line) for line in (done[0] / "expert.jsonl").read_text().splitlines()]
     held_out = (done[0] / "expert_held_out.jsonl").read_text().splitlines()
-    assert (len(rows), len(held_out)) == (8, 2)
-    for row in rows[1::2]:  # what is repeated
-        asked, said = (m["content"] for m in row["messages"])
-        assert asked == f"Repeat: {said}" and len(said.split(" ")) >= 4
-    for row in rows[::2]:
+    assert (len(rows), len(held_out)) == (4, 2)
+    for row in rows:
         said, heard = row["messages"][1], row["messages"][2]
         assert said["tool_calls"][0]["function"]["name"] == "around_search"
         assert "rating" in heard["content"] and row["messages"][-1]["content"].startswith("PICK: ")
+
+
+@pytest.mark.slow
+def test_a_fresh_policy_copies_words_of_the_episodes_before_it_imitates_them(done):
+    workdir, _ = done
+    rows = [json.loads(line) for line in (workdir / "copies.jsonl").read_text().splitlines()]
+    known = {word for text in lessons.texts(workdir) for word in text.split()}
+    for row in rows:
+        asked, said = (m["content"] for m in row["messages"])
+        assert asked == f"Repeat: {said}" and set(said.split()) <= known
+    start = json.loads((workdir / "sft/config.json").read_text())["model"]["checkpoint"]
+    assert start == str(workdir / "copier")
 
 
 @pytest.mark.slow
