@@ -19,9 +19,9 @@ def get_config():
     c.copying.optimizer.update(lr=3e-3, warmup=40, b2=0.98, schedule="cosine", final=0.1)
     c.copying.checkpoint.every = 100
     c.sft.steps = 400
-    c.sft.data.update(batch=32, max_length=1120)
-    c.sft.learner.update(width=1120, micro=4)
-    c.sft.optimizer.update(lr=2e-3, warmup=40, schedule="cosine", final=0.1, weight_decay=0.01)
+    c.sft.data.update(batch=32, max_length=800)
+    c.sft.learner.update(width=800, micro=4)
+    c.sft.optimizer.update(lr=1.5e-3, warmup=40, b2=0.98, schedule="cosine", final=0.1)
     c.sft.eval.every = 50
     c.sft.checkpoint.every = 100
     c.rl.steps = 20

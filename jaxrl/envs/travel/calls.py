@@ -1,6 +1,7 @@
 """Tool calls in the world of Open-Travel: running one, and which ways were looked up."""
 
 import json
+import re
 
 from jaxrl.envs import calls
 from jaxrl.envs.travel import tools
@@ -8,6 +9,7 @@ from jaxrl.tools import REFUSED
 
 BY_NAME = {tool.__name__: tool for tool in tools.TOOLS}
 shown = calls.shown
+HOURS = re.compile(r"(\d\d):00-(\d\d):00")  # an opening time, always of whole hours
 
 
 def run(world, call):
@@ -18,7 +20,8 @@ def run(world, call):
 def terse(text):
     """A result in fewer tokens: rows of a table under its columns' names, without coordinates.
 
-    For small policies; what tools return is JSON, with every name beside every value.
+    What all rows have alike is said once, above. For small policies; what tools return is JSON,
+    with every name beside every value.
     """
     try:
         found = json.loads(text)
@@ -27,15 +30,28 @@ def terse(text):
     if isinstance(found, dict):
         flat = {k: v for k, v in found.items() if not isinstance(v, list)}
         rows = [row for v in found.values() if isinstance(v, list) for row in v]
-        head = " | ".join(f"{k} {v}" for k, v in flat.items())
-        return "\n".join([head, *([_table(rows)] if rows else [])])
+        return "\n".join([_named(flat), *([_table(rows)] if rows else [])])
     return _table(found) if found else "nothing"
 
 
 def _table(rows):
     columns = [k for k in dict.fromkeys(k for row in rows for k in row) if k not in ("lat", "lon")]
-    lines = [" | ".join(str(row.get(k, "-")) for k in columns) for row in rows]
-    return "\n".join([" | ".join(columns), *lines])
+    cells = [[_short(row.get(k, "-")) for k in columns] for row in rows]
+    alike = {k: c[0] for k, *c in zip(columns, *cells, strict=True) if len(c) > 1 == len({*c})}
+    left = [n for n, k in enumerate(columns) if k not in alike]
+    lines = [" | ".join(row[n] for n in left) for row in (columns, *cells)]
+    return "\n".join([*([_named(alike)] if alike else []), *lines])
+
+
+def _named(values):
+    return " | ".join(f"{k} {_short(v)}" for k, v in values.items())
+
+
+def _short(value):
+    """41.0 -> "41", "09:00-18:00" -> "9-18"."""
+    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    hours = HOURS.fullmatch(text)
+    return f"{int(hours[1])}-{int(hours[2])}" if hours else text
 
 
 def travelled(made):
