@@ -10,17 +10,12 @@ def get_config():
     """Searches around a place, by a policy of two million parameters."""
     c = base.stages()
     travel = {"split": "rl", "size": 512, "only": ("search",), "brief": True}
-    c.start.update(vocab=3000, width=128, layers=4, heads=4, feed_forward=384, context=2048)
+    c.start.update(vocab=3000, width=128, layers=4, heads=2, feed_forward=384, context=2048)
     c.expert.params = {"split": "sft", "size": 4096 + 64}
     c.expert.held_out = 64
-    c.copying.steps = 500
-    c.copying.data.update(batch=64, max_length=480)
-    c.copying.learner.update(width=480, micro=16)
-    c.copying.optimizer.update(lr=3e-3, warmup=40, b2=0.98, schedule="cosine", final=0.1)
-    c.copying.checkpoint.every = 100
     c.sft.steps = 400
-    c.sft.data.update(batch=32, max_length=800)
-    c.sft.learner.update(width=800, micro=4)
+    c.sft.data.update(batch=32, max_length=960)
+    c.sft.learner.update(width=960, micro=4)
     c.sft.optimizer.update(lr=1.5e-3, warmup=40, b2=0.98, schedule="cosine", final=0.1)
     c.sft.eval.every = 50
     c.sft.checkpoint.every = 100

@@ -167,12 +167,10 @@ def stages():
                     "held_out": 32,  # more, for the loss of held-out episodes
                 }
             ),
-            "copying": sft(),  # a fresh policy learns to say words again; steps 0: it does not
             "sft": sft(),
             "rl": agent(),  # its model.checkpoint is what SFT has made
         }
     )
-    c.copying.steps = 0
     return c.lock()
 
 

@@ -3,7 +3,8 @@
     fresh.write("runs/start", texts, FreshConfig(width=128, layers=4))
 
 The tokenizer is byte-level BPE with a token a digit, fitted to the texts; the chat template is
-ChatML. What it writes is a Hugging Face directory like any other.
+ChatML. The parameters are random but for a head that copies (induction.py). What it writes is a
+Hugging Face directory like any other.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import tokenizers as hf
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 from jaxrl.data.tokenizers import Tokenizer
-from jaxrl.models import checkpoints, decoder, spec
+from jaxrl.models import checkpoints, decoder, induction, spec
 
 SPECIALS = ("<|im_end|>", "<|im_start|>")
 CHATML = (
@@ -24,12 +25,12 @@ CHATML = (
 
 @dataclasses.dataclass(frozen=True)
 class FreshConfig:
-    """The `start` keys of a config. A Llama: its sizes, and those of its vocabulary."""
+    """The `start` keys of a config. A Qwen2: its sizes, and those of its vocabulary."""
 
     vocab: int = 4096  # tokens at most
     width: int = 128
     layers: int = 4
-    heads: int = 4  # of queries, and of keys and values
+    heads: int = 2  # of queries, and of keys and values; each is half as wide as the model
     feed_forward: int = 384
     context: int = 4096
 
@@ -39,11 +40,10 @@ class FreshConfig:
         for key in ("width", "layers", "heads", "feed_forward", "context"):
             if getattr(self, key) < 1:
                 raise ValueError(f"start.{key}={getattr(self, key)}: give at least 1")
-        if self.width % (2 * self.heads):
-            raise ValueError(
-                f"start.heads={self.heads}: heads of an even width must divide start.width="
-                f"{self.width}"
-            )
+        if self.layers < 2:
+            raise ValueError(f"start.layers={self.layers}: an induction head takes 2 at least")
+        if self.width % 8:
+            raise ValueError(f"start.width={self.width}: give a multiple of 8")
 
 
 def write(path, texts, c, seed=0):
@@ -55,12 +55,14 @@ def write(path, texts, c, seed=0):
         L=c.layers,
         H=c.heads,
         K=c.heads,
-        N=c.width // c.heads,
+        N=c.width // 2,
         F=c.feed_forward,
+        rope_theta=1e6,
+        qkv_bias=True,
         context=c.context,
     )
     params = spec.init(decoder.specs(model), jax.random.key(seed))
-    checkpoints.save(params, model, tokenizer, path)
+    checkpoints.save(induction.wire(params, model), model, tokenizer, path)
 
 
 def fit(texts, vocab):

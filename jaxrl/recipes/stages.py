@@ -2,91 +2,103 @@
 
     WORKDIR/expert.jsonl  the expert's episodes, real calls with real results; expert_held_out.jsonl
     WORKDIR/start         the policy before, if it is a fresh one (models/fresh.py)
-    WORKDIR/copies.jsonl  what a fresh one learns first, to say words again; copies_held_out.jsonl
-    WORKDIR/copying, sft, rl    a run each, with its report; rl evaluates before and after
-    WORKDIR/copier, policy      what copying and SFT have made, as Hugging Face directories
+    WORKDIR/sft, rl       a run each, with its report; rl evaluates before and after
+    WORKDIR/policy        what SFT has made, as a Hugging Face directory
 
 A stage that is done is not done again, and one that was cut off goes on.
 """
 
-import dataclasses
+import functools
+import json
+import os
+import shutil
 from pathlib import Path
 
+from jaxrl import tools
+from jaxrl.chat import tool_calls
+from jaxrl.envs import table
 from jaxrl.models import checkpoints, fresh
-from jaxrl.recipes import agent, lessons, sft
+from jaxrl.recipes import agent, sft
 from jaxrl.training import metrics, runs, setup
 
 
 def prepare(c, workdir):
-    """The Plan of SFT. Checks the settings of all stages before anything is trained."""
+    """The Plan of SFT. Checks the settings of both stages before anything is trained."""
     workdir = Path(workdir)
     setup.write_config(c, workdir)
-    lessons.write_expert(c, workdir)
+    write_expert(c, workdir)
     if not c.sft.model.checkpoint:
         start = fresh.FreshConfig(**c.start)
-        write = lambda path: fresh.write(path, lessons.texts(workdir), start, c.sft.seed)
-        lessons.once(workdir / "start", write)
-    first = c.sft.model.checkpoint or str(workdir / "start")
-    agent.plan(_with_checkpoint(c.rl, first))
-    if _copies(c):
-        lessons.write_copies(c, workdir)
-        sft.prepare(copying_config(c, workdir), workdir / "copying")
-    setup.write_config(sft_config(c, workdir), workdir / "sft")
-    return sft.plan(_with_checkpoint(sft_config(c, workdir), first))
+        _once(workdir / "start", lambda path: fresh.write(path, _texts(workdir), start, c.sft.seed))
+    before = sft_config(c, workdir)
+    agent.plan(_with_checkpoint(c.rl, before.model.checkpoint))
+    return sft.prepare(before, workdir / "sft")
 
 
 def run(c, workdir, p=None):
-    """All stages, or what is left of them.  returns: the rows of eval.jsonl of RL, oldest first;
-    none if a signal asked to stop before."""
+    """Both stages, or what is left of them.  returns: the rows of eval.jsonl of RL, oldest first;
+    none if a signal asked to stop during SFT."""
     policy = fine_tune(c, workdir, p)
     return agent.run(_with_checkpoint(c.rl, policy), Path(workdir) / "rl") if policy else []
 
 
 def fine_tune(c, workdir, p=None):
-    """What comes before RL: the directory of the policy it makes; None if a signal asked to stop.
-
-    p: what `prepare` returned, if the caller has done so.
-    """
+    """The first stage: the directory of the policy it makes; None if a signal asked to stop."""
     workdir = Path(workdir)
     p = prepare(c, workdir) if p is None else p
-    if _copies(c):
-        copier = _imitate(copying_config(c, workdir), workdir / "copying", workdir / "copier")
-        if copier is None:
-            return None
-        p = dataclasses.replace(p, base=dataclasses.replace(p.base, path=copier))
-    return _imitate(sft_config(c, workdir), workdir / "sft", workdir / "policy", p)
-
-
-def copying_config(c, workdir):
-    """The config of the run in which a fresh policy learns to copy."""
-    return _imitating(c.copying, workdir, "copies", workdir / "start")
+    if not metrics.finished(workdir / "sft", c.sft.steps):
+        sft.run(sft_config(c, workdir), workdir / "sft", p)
+    if not metrics.finished(workdir / "sft", c.sft.steps):
+        return None
+    _once(workdir / "policy", lambda path: _export(workdir / "sft", path))
+    return workdir / "policy"
 
 
 def sft_config(c, workdir):
-    """The config of the SFT run: on the expert's episodes, from the policy there is."""
-    made = c.sft.model.checkpoint or workdir / ("copier" if _copies(c) else "start")
-    return _imitating(c.sft, workdir, "expert", made)
-
-
-def _copies(c):
-    return c.copying.steps and not c.sft.model.checkpoint
-
-
-def _imitating(c, workdir, name, policy):
-    made, held_out = _with_checkpoint(c, policy), workdir / f"{name}_held_out.jsonl"
-    made.data.path = str(workdir / f"{name}.jsonl")
-    made.data.eval_path = str(held_out) if held_out.stat().st_size else ""
+    """The config of the SFT run: on the expert's episodes, from the start there is."""
+    data = {"path": str(workdir / "expert.jsonl")}
+    data |= {"eval_path": str(workdir / "expert_held_out.jsonl")} if c.expert.held_out else {}
+    made = c.sft.copy_and_resolve_references()
+    made.data.update(data)
+    made.model.checkpoint = made.model.checkpoint or str(workdir / "start")
     return made
 
 
-def _imitate(c, run_dir, policy, p=None):
-    """Trains, and exports what came out to `policy`; None if a signal asked to stop."""
-    if not metrics.finished(run_dir, c.steps):
-        sft.run(c, run_dir, p)
-    if not metrics.finished(run_dir, c.steps):
-        return None
-    lessons.once(policy, lambda path: _export(run_dir, path))
-    return policy
+def write_expert(c, workdir):
+    """The expert's episodes as rows for SFT, those of the two files on different tasks."""
+    env = table.build(c.rl.env.name, c.rl.env.params.to_dict() | c.expert.params.to_dict())
+    held_out = c.expert.held_out
+    count = c.expert.tasks or len(env) - held_out
+    if not 0 < count <= len(env) - held_out:
+        raise ValueError(
+            f"expert.tasks={c.expert.tasks} and expert.held_out={held_out}: there are {len(env)} "
+            "tasks for both; ask for fewer, or give the env a larger size"
+        )
+    later = range(count, count + held_out)
+    write = functools.partial(_write_rows, env=env, schemas=c.rl.rollout.schemas)
+    for name, indices in (("expert", range(count)), ("expert_held_out", later)):
+        _once(workdir / f"{name}.jsonl", functools.partial(write, indices=indices))
+
+
+def _write_rows(path, *, env, indices, schemas):
+    shown = [tool_calls.signature(tools.tool(f)) for f in env.tools] if schemas else []
+    with path.open("w", encoding="utf-8") as file:
+        for index in indices:
+            state, asked = env.reset(index)
+            said = [*asked, *env.solve(state)]
+            row = {"messages": tool_calls.to_openai(said)} | ({"tools": shown} if shown else {})
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _texts(workdir):
+    """What is said in the expert's episodes, for a vocabulary."""
+    with (workdir / "expert.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            for m in row["messages"]:
+                calls = tool_calls.from_openai(m.get("tool_calls"))
+                yield "\n".join((m["content"], tool_calls.write(calls)))
+            yield json.dumps(row.get("tools", []), ensure_ascii=False)
 
 
 def _export(run_dir, path):
@@ -98,3 +110,14 @@ def _with_checkpoint(c, path):
     made = c.copy_and_resolve_references()
     made.model.checkpoint = str(path)
     return made
+
+
+def _once(path, make):
+    """Makes a file or directory whole, or leaves it as it is."""
+    if path.exists():
+        return
+    partial = path.with_name(f"{path.name}.partial")
+    if partial.is_dir():
+        shutil.rmtree(partial)
+    make(partial)
+    os.replace(partial, path)

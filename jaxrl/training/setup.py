@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from jaxrl.parallel import hosts, mesh, rules
 from jaxrl.training import adapters, optimizer, step
 
 log = logging.getLogger(__name__)
-STAGE = re.compile(r"^(copying|sft|rl)\.")  # what recipes/stages.py puts before a stage's keys
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -237,7 +235,7 @@ def write_config(c, run_dir):
             k for k in sorted(_flat(old) | _flat(new)) if _flat(old).get(k) != _flat(new).get(k)
         ]
         free = ("steps", "mesh.", "checkpoint.", "log.", "eval.every")
-        bare = lambda key: STAGE.sub("", key)
+        bare = lambda key: key.removeprefix("sft.").removeprefix("rl.")  # of stages
         wrong = [k for k in changed if not bare(k).startswith(free)]
         if wrong:
             pairs = ", ".join(f"{k}: {_flat(old).get(k)} → {_flat(new).get(k)}" for k in wrong)

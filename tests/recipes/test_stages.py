@@ -8,7 +8,7 @@ import pytest
 
 from configs import base
 from jaxrl.parallel import mesh
-from jaxrl.recipes import lessons, stages
+from jaxrl.recipes import stages
 from jaxrl.training.metrics import read_rows
 
 
@@ -22,11 +22,9 @@ def cheap(compiled_once):
 def config(**changes):
     """Searches in Open-Travel by a policy too small to learn them: every stage, real tools."""
     c = base.stages()
-    c.start.update(vocab=1500, width=16, layers=1, heads=2, feed_forward=16, context=4096)
+    c.start.update(vocab=1500, width=16, layers=2, heads=2, feed_forward=16, context=4096)
     c.expert.params = {"split": "sft", "size": 6}
     c.expert.held_out = 2
-    c.copying.steps = 1
-    c.copying.data.update(batch=2, max_length=400)
     c.sft.steps = 2
     c.sft.data.update(batch=2, max_length=1300)
     c.rl.steps = 1
@@ -50,9 +48,8 @@ def done(tmp_path_factory):
 def test_all_stages_run_and_leave_their_files(done):
     workdir, evals = done
     names = {p.name for p in workdir.iterdir()}
-    assert names == {"config.json", "expert.jsonl", "expert_held_out.jsonl", "start",
-                     "copies.jsonl", "copies_held_out.jsonl", "copying", "copier",
-                     "sft", "policy", "rl"}  # fmt: skip
+    assert names == {"config.json", "expert.jsonl", "expert_held_out.jsonl", "start", "sft",
+                     "policy", "rl"}  # fmt: skip
     assert [(row["step"], row["n"]) for row in evals] == [(0, 2), (1, 2)]
     assert (workdir / "sft/report.html").exists() and (workdir / "rl/report.html").exists()
     losses = [row["loss"] for row in read_rows(workdir / "sft/eval.jsonl")[0]]
@@ -71,18 +68,6 @@ def test_the_expert_made_real_calls_on_tasks_of_its_own(done):
 
 
 @pytest.mark.slow
-def test_a_fresh_policy_copies_words_of_the_episodes_before_it_imitates_them(done):
-    workdir, _ = done
-    rows = [json.loads(line) for line in (workdir / "copies.jsonl").read_text().splitlines()]
-    known = {word for text in lessons.texts(workdir) for word in text.split()}
-    for row in rows:
-        asked, said = (m["content"] for m in row["messages"])
-        assert asked == f"Repeat: {said}" and set(said.split()) <= known
-    start = json.loads((workdir / "sft/config.json").read_text())["model"]["checkpoint"]
-    assert start == str(workdir / "copier")
-
-
-@pytest.mark.slow
 def test_what_is_done_is_not_done_again(done):
     workdir, evals = done
     before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*.safetensors")}
@@ -93,7 +78,7 @@ def test_what_is_done_is_not_done_again(done):
 def test_settings_of_either_stage_are_refused_before_any_is_trained(tmp_path):
     for n, (changes, words) in enumerate(
         [
-            ({"start.heads": 3}, "start.heads=3"),
+            ({"start.width": 20}, "start.width=20"),
             ({"expert.tasks": 7}, "expert.tasks=7 and expert.held_out=2: there are 6"),
             ({"sft.data.max_length": 100}, "lines cannot be used"),
             ({"rl.rollout.prompt": 20}, "but rollout.prompt=20"),
