@@ -27,17 +27,18 @@ def get_config():
         group=8,
         anchor=True,
         temperature=0.8,
-        prompt=256,
+        prompt=128,
         schemas=False,
         turns=4,
-        tokens=1024,
-        reply=160,
+        tokens=896,
+        reply=128,
         observation=3000,
         at_once=32,
     )
     c.rl.engine.update(slots=32, pages=2400, page=16, steps=8, chunk=256)
     c.rl.reward.update(name="tournament", sigma=0.1)
     c.rl.advantage.name = "arena"
+    c.rl.learner.update(width=1024, micro=4)
     c.rl.optimizer.lr = 1e-4
     c.rl.checkpoint.every = 10
     return c
