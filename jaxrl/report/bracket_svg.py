@@ -18,9 +18,9 @@ def svg(row):
             f"topology={topology!r} with {len(row['matches'])} matches has no bracket: give one of "
             f"{', '.join(brackets.LAYOUTS)}, of two players or more"
         )
-    env = page.templates()
-    of_page = env.get_template("bracket.css.jinja").render()
-    light = dict(re.findall(r"(--[\w-]+): ([^;]+);", env.get_template("light.css.jinja").render()))
-    style = re.sub(r"var\((--[\w-]+)\)", lambda found: light[found[1]], of_page)
-    draw = env.get_template("bracket.html.jinja").module.drawing
+    light = page.template("light.css.jinja").render()
+    values = dict(re.findall(r"(--[\w-]+): ([^;]+);", light))
+    of_page = page.template("bracket.css.jinja").render()
+    style = re.sub(r"var\((--[\w-]+)\)", lambda found: values[found[1]], of_page)
+    draw = page.template("bracket.html.jinja").module.drawing
     return draw(drawn["svg"], f"{topology.replace('_', ' ')} bracket", Markup(style)).strip()

@@ -96,42 +96,39 @@ def render(run):
     drawn = [*extremes, *(rows for _, rows in together)]
     scale = samples.largest_advantage(list(itertools.chain(*drawn)))
     one = episodes.shown if agents else samples.coloured
-    return (
-        templates()
-        .get_template("page.html.jinja")
-        .render(
-            run=run,
-            model=_model(run.config),
-            facts=facts(run.metrics, run.losses),
-            sets=[samples.held_out(rows) for rows in _by_name(run.evals).values()],
-            panels=curves(run),
-            agents=bool(agents),
-            groups=[groups.shown(group, scale) for group in together],
-            rollouts=[
-                (title, [one(row, scale) for row in rows])
-                for title, rows in zip(("Best", "Worst"), extremes, strict=True)
-            ],
-            members=episodes.MEMBERS,
-            scale=scale,
-            levels=samples.LEVELS,
-            likely=samples.LIKELY,
-            counters=counters(run.metrics),
-            stages=stages(run.metrics),
-            config=config_lines(run.config),
-            updates=len(run.metrics),
-        )
+    return template("page.html.jinja").render(
+        run=run,
+        model=_model(run.config),
+        facts=facts(run.metrics, run.losses),
+        sets=[samples.held_out(rows) for rows in _by_name(run.evals).values()],
+        panels=curves(run),
+        agents=bool(agents),
+        groups=[groups.shown(group, scale) for group in together],
+        rollouts=[
+            (title, [one(row, scale) for row in rows])
+            for title, rows in zip(("Best", "Worst"), extremes, strict=True)
+        ],
+        members=episodes.MEMBERS,
+        scale=scale,
+        levels=samples.LEVELS,
+        likely=samples.LIKELY,
+        counters=counters(run.metrics),
+        stages=stages(run.metrics),
+        config=config_lines(run.config),
+        updates=len(run.metrics),
     )
 
 
-def templates():
-    """The jinja2.Environment of the report's templates; it escapes, and refuses unknown names."""
-    return jinja2.Environment(
+def template(name):
+    """The report's template `name`, a file beside this one. It escapes all it is given."""
+    env = jinja2.Environment(
         autoescape=True,
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return env.get_template(name)
 
 
 def facts(metrics, losses=()):
