@@ -1,7 +1,10 @@
 """The notebooks run from a clean kernel, and what is committed shows that they did."""
 
+import ast
 import os
 import pathlib
+import re
+from xml.etree import ElementTree
 
 import nbclient
 import nbformat
@@ -9,6 +12,7 @@ import pytest
 import tiny
 
 from jaxrl.algos.estimators import ESTIMATORS
+from jaxrl.training.metrics import read_rows
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -81,3 +85,64 @@ def test_the_sharding_notebook_draws_the_rules_and_refuses_a_mesh():
     texts = "".join(printed(cell) for cell in cells)
     assert "3 of 14 arrays are shared" in texts and "equal: True" in texts
     assert "mesh.tensor=8 splits 8 ways" in texts
+
+
+@pytest.fixture(scope="module")
+def arena_run(tmp_path_factory):
+    """The cells after a run, and the folder that the run in them made."""
+    workdir = tmp_path_factory.mktemp("runs") / "arena"
+    return executed("05_arena.ipynb", JAXRL_WORKDIR=str(workdir)), workdir
+
+
+@pytest.fixture(params=["committed", pytest.param("executed", marks=pytest.mark.slow)])
+def arena(request):
+    """What is committed is looked at in every suite; the run, a minute's work, in the slow one."""
+    if request.param == "committed":
+        return code(read(ROOT / "notebooks/05_arena.ipynb"))
+    return request.getfixturevalue("arena_run")[0]
+
+
+def said(cells, start):
+    """The numbers of the one printed line that begins so."""
+    lines = [line for cell in cells for line in printed(cell).splitlines()]
+    (line,) = [line for line in lines if line.startswith(start)]
+    return [float(x) for x in re.findall(r"[\d.]+\d", line.removeprefix(start))]
+
+
+def test_the_arena_begins_with_an_expert_whose_utility_is_one(arena):
+    assert set(said(arena, "expert  ")) == {1.0}
+    assert said(arena, "nothing  ")[0] == 0 < said(arena, "random_tool ")[0] < 1
+
+
+def test_the_arena_draws_three_figures_and_a_bracket_of_fourteen_matches(arena):
+    assert drawn(arena) == 3
+    (svg,) = [o.data["image/svg+xml"] for c in arena for o in c.outputs if "image/svg" in str(o)]
+    boxes = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}rect")
+    assert len(list(boxes)) == said(arena, "14 matches, ")[0] / 2 == 14
+
+
+def test_in_the_arena_both_orders_add_up_and_advantages_cancel(arena):
+    one, other = said(arena, "shown in order"), said(arena, "shown swapped")
+    both = said(arena, "both orders")
+    assert both == pytest.approx([a + b for a, b in zip(one, other, strict=True)], abs=2e-3)
+    calls, *sums = said(arena, "pointwise: ")
+    assert calls == 28 and len(sums) == 2 and max(sums) < 1e-4
+
+
+def test_the_arena_ranks_by_tournaments_better_than_by_one_score(arena):
+    text = "".join(map(printed, arena)).partition("at σ = spread: ")[2]
+    tau = ast.literal_eval(text.partition("\n")[0])
+    for shared in (0, 1):
+        at = {name: values[shared] for name, values in tau.items()}
+        assert max(at, key=at.get) == "round_robin" and min(at, key=at.get) == "scores once"
+
+
+@pytest.mark.slow
+def test_the_arena_trains_and_reports(arena_run):
+    cells, workdir = arena_run
+    before, after = said(cells, "imitation: held-out loss ")
+    assert after < before
+    updates = read_rows(workdir / "rl/metrics.jsonl")[0]
+    assert [u["judge/calls"] for u in updates] == [56, 56]
+    assert 'class="bracket"' in (workdir / "rl/report.html").read_text()
+    assert "copying/report.html sft/report.html rl/report.html" in printed(cells[-1])

@@ -96,7 +96,7 @@ def render(run):
     drawn = [*extremes, *(rows for _, rows in together)]
     scale = samples.largest_advantage(list(itertools.chain(*drawn)))
     one = episodes.shown if agents else samples.coloured
-    return _template().render(
+    return template("page.html.jinja").render(
         run=run,
         model=_model(run.config),
         facts=facts(run.metrics, run.losses),
@@ -117,6 +117,18 @@ def render(run):
         config=config_lines(run.config),
         updates=len(run.metrics),
     )
+
+
+def template(name):
+    """The report's template `name`, a file beside this one. It escapes all it is given."""
+    env = jinja2.Environment(
+        autoescape=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return env.get_template(name)
 
 
 def facts(metrics, losses=()):
@@ -189,17 +201,6 @@ def stages(metrics):
         }
         for name, spent in seconds.items()
     ]
-
-
-def _template():
-    env = jinja2.Environment(
-        autoescape=True,
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return env.get_template("page.html.jinja")
 
 
 def _by_name(evals):

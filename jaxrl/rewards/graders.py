@@ -5,13 +5,13 @@ tournament   ranks of pairwise judgements (ArenaRL, arXiv:2601.06487)
 pointwise    mean scores of the same judge, for as many calls as the tournament would make
 """
 
-import asyncio
 import dataclasses
 import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrl.chat.waiting import wait
 from jaxrl.envs.base import choose
 from jaxrl.ops.tournament import TOPOLOGIES
 from jaxrl.rewards import arena, comparisons, pairwise, pointwise, programmatic
@@ -84,11 +84,9 @@ class Grader:
             return Graded(np.asarray(utility, np.float32))
         shown = self._shown(utility, transcripts, lot)
         if self._c.name == "pointwise":
-            scores, counts = asyncio.run(
-                arena.pointwise(shown, group, self._score, self._c.topology)
-            )
+            scores, counts = wait(arena.pointwise(shown, group, self._score, self._c.topology))
             return Graded(scores, metrics=comparisons.metrics(counts))
-        ranked = asyncio.run(arena.rank(shown, group, self._compare, self._c.topology, key))
+        ranked = wait(arena.rank(shown, group, self._compare, self._c.topology, key))
         size = np.bincount(group, ranked.rank >= 0)[group]
         quantile = 1 - ranked.rank / np.maximum(size - 1, 1)
         reward = np.where(ranked.rank < 0, np.nan, quantile).astype(np.float32)

@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 
+from jaxrl.chat.waiting import wait
 from jaxrl.records import Trajectory
 from jaxrl.rollouts.episodes import Episode
 from jaxrl.sampling.sampler import left_pad
@@ -26,7 +27,7 @@ def collect(player, indices, laws, lot, *, at_once, version=0, step=0):
     laws: a sampling law for each member of a group. lot: text; equal lots draw the same. at_once:
     how many episodes are under way together.
     """
-    episodes = asyncio.run(_all(player, indices, laws, lot, at_once))
+    episodes = wait(_all(player, indices, laws, lot, at_once))
     group = np.repeat(np.arange(len(indices), dtype=np.int32), len(laws))
     parts = [part for e in episodes for part in e.parts]
     of = np.repeat(np.arange(len(episodes), dtype=np.int32), [len(e.parts) for e in episodes])
