@@ -15,6 +15,7 @@ import contextlib
 import pathlib
 import tempfile
 
+import jax
 import numpy as np
 
 from configs import arena_travel_tiny
@@ -41,7 +42,7 @@ def run(peer, plot_file=None):
     """Yields a row a method; writes the curves to the file asked for."""
     if peer is not None:
         raise ValueError(f"--peer={peer}: arena_claim compares methods: leave it out")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _compiled_once(f"{folder}/compiled"):
         yield from _run(pathlib.Path(folder), plot_file)
 
 
@@ -111,6 +112,23 @@ def _curve(policy, changes, sigma, seed, workdir):
     """[(update, mean held-out utility)] of one run."""
     rows = agent.run(_config(policy, changes, sigma, seed), workdir)
     return [(row["step"], row["reward"]) for row in rows]
+
+
+@contextlib.contextmanager
+def _compiled_once(folder):
+    """All runs have the same programs: later ones read what the first has compiled."""
+    settings = {
+        "jax_compilation_cache_dir": folder,
+        "jax_persistent_cache_min_compile_time_secs": 0.5,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 @contextlib.contextmanager
