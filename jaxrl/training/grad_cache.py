@@ -49,7 +49,9 @@ def _check(inputs, micro):
     for kind, tree in inputs.items():
         sizes = {len(x) for x in jax.tree.leaves(tree)}
         if len(sizes) != 1:
-            raise ValueError(f"inputs[{kind!r}] has leaves of {sorted(sizes)} rows: make them equal")
+            raise ValueError(
+                f"inputs[{kind!r}] has leaves of {sorted(sizes)} rows: make them equal"
+            )
         if micro[kind] < 1 or sizes.pop() % micro[kind]:
             rows = len(jax.tree.leaves(tree)[0])
             raise ValueError(f"micro[{kind!r}]={micro[kind]}: give a divisor of its {rows} rows")

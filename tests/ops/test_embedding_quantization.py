@@ -25,9 +25,9 @@ def test_lsq_and_its_two_gradients(step):
 
 
 def test_a_step_that_went_below_zero_divides_by_no_zero():
-    value, grads = jax.value_and_grad(
-        lambda v, s: quantization.lsq(v, s).sum(), argnums=(0, 1)
-    )(jnp.array([[0.5, -0.5]]), jnp.float32(-1.0))
+    value, grads = jax.value_and_grad(lambda v, s: quantization.lsq(v, s).sum(), argnums=(0, 1))(
+        jnp.array([[0.5, -0.5]]), jnp.float32(-1.0)
+    )
     assert np.isfinite(value) and all(np.isfinite(g).all() for g in grads)
 
 
@@ -54,7 +54,7 @@ def test_quantization_aware_adds_the_loss_on_what_is_left():
     run = lambda e, s: quantization.quantization_aware(loss, e, s, weight=0.5)
     step = jnp.float32(0.05)
     (total, stats), grads = jax.jit(jax.value_and_grad(run, (0, 1), has_aux=True))(tree, step)
-    cosines = lambda pair: sum(oracles.s(*map(oracles.unit, ab)) for ab in zip(*pair))
+    cosines = lambda pair: sum(oracles.s(*map(oracles.unit, ab)) for ab in zip(*pair, strict=True))
     full = cosines(tree)
     int8 = cosines([oracles.lsq(v.astype(float), 0.05, v)[0] for v in tree])
     binary = cosines([np.where(v < 0, -1.0, 1.0) for v in tree])
@@ -84,13 +84,11 @@ def test_packed_vectors_score_as_training_saw_them(D):
     np.testing.assert_array_equal(bits[0], np.packbits(q >= 0, axis=-1))
     differing = [[(x != y).sum() for y in signs[1]] for x in signs[0]]
     np.testing.assert_array_equal(quantization.hamming(*bits), differing)
-    np.testing.assert_allclose(
-        quantization.binary_cosines(*bits, D), cosines(*signs), atol=1e-6
-    )
+    np.testing.assert_allclose(quantization.binary_cosines(*bits, D), cosines(*signs), atol=1e-6)
 
 
 def test_int8_sums_do_not_overflow():
-    """4,096 products of 127 · 127 are more than float32 holds exactly, and than int8 holds at all."""
+    """4,096 products of 127 · 127 are more than float32 holds exactly, let alone int8."""
     codes = jnp.full((1, 4096), 127, jnp.int8)
     np.testing.assert_allclose(quantization.int8_cosines(codes, -codes), [[-1]], rtol=1e-6)
     np.testing.assert_array_equal(quantization.int8_cosines(codes, 0 * codes), [[0]])

@@ -41,10 +41,13 @@ def test_matryoshka_is_the_sum_over_prefixes(weights):
     run = lambda e: embeddings.matryoshka(loss, e, dims=(2, 8, 5), weights=weights)
     (total, stats), grad = jax.jit(jax.value_and_grad(run, has_aux=True))(tree)
     cosines = {
-        m: sum(oracles.s(*map(oracles.unit, (a[:m], b[:m]))) for a, b in zip(*tree.values()))
+        m: sum(
+            oracles.s(*map(oracles.unit, (a[:m], b[:m])))
+            for a, b in zip(tree["a"], tree["b"], strict=True)
+        )
         for m in (2, 8, 5)
     }
-    want = sum(w * c for w, c in zip(weights or (1, 1, 1), cosines.values()))
+    want = sum(w * c for w, c in zip(weights or (1, 1, 1), cosines.values(), strict=True))
     np.testing.assert_allclose(total, want, rtol=1e-5)
     assert stats["weight"] == 4 and stats["width"] == 8
     for m, value in cosines.items():

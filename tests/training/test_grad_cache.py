@@ -10,33 +10,41 @@ import pytest
 from jaxrl.models import decoder, spec
 from jaxrl.ops import contrastive_losses, embedding_quantization
 from jaxrl.ops.embeddings import normalize
+from jaxrl.ops.global_batch import over_devices
+from jaxrl.parallel import mesh as meshes
+from jaxrl.parallel import rules
 from jaxrl.training import grad_cache
 
-N, K, W = 4, 2, 5
+N, K, W = 8, 2, 5
 CONFIG = decoder.Config(V=13, D=8, L=2, H=2, K=1, N=4, F=12)
 
 
-def encode(params, part):
-    """The hidden state at the last token of each row, as a unit vector."""
+def read(params, part):
+    """A network of two layers over the mean of a row's tokens."""
+    valid = jnp.arange(part["tokens"].shape[1]) < part["length"][:, None]
+    x = jnp.where(valid[..., None], params["embed"][part["tokens"]], 0).sum(1)
+    return normalize(jnp.tanh(x / part["length"][:, None]) @ params["out"])
+
+
+def decode(params, part):
+    """The decoder's hidden state at the last token of each row."""
     tokens, length = part["tokens"], part["length"]
-    place = jnp.arange(tokens.shape[1])
-    valid = place[None] < length[:, None]
-    lo = jnp.zeros_like(tokens)
-    position = jnp.broadcast_to(place, tokens.shape)
-    x = decoder.forward(params["model"], tokens, position, lo, valid.astype(jnp.int32), CONFIG)
-    return normalize(jnp.take_along_axis(x, length[:, None, None] - 1, 1)[:, 0])
+    place = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    hi = (place < length[:, None]).astype(jnp.int32)
+    x_NWD = decoder.forward(params, tokens, place, jnp.zeros_like(tokens), hi, CONFIG)
+    return normalize(jnp.take_along_axis(x_NWD, length[:, None, None] - 1, 1)[:, 0])
 
 
 def loss(params, e):
-    """Over queries, positives and negatives apart, with a step of its own."""
+    """Over queries, positives and negatives, with a parameter of its own: a step."""
     labels = contrastive_losses.plain_labels(N, 1 + K)
     negative_NKD = e["negative"].reshape(N, K, -1)
-
-    def one(pair):
-        return contrastive_losses.info_nce(*pair, labels, temperature=0.2, query_query=True)
-
     pair = e["query"], jnp.concatenate([e["positive"][:, None], negative_NKD], 1)
-    return embedding_quantization.quantization_aware(one, pair, params["step"])
+    nce = functools.partial(contrastive_losses.info_nce, temperature=0.2, query_query=True)
+    spread = lambda pair: over_devices(nce, (*pair, labels), rules.TRAIN["batch"])
+    return embedding_quantization.quantization_aware(
+        spread, pair, params["step"], formats=("int8",)
+    )
 
 
 def inputs():
@@ -51,30 +59,72 @@ def inputs():
     }
 
 
+def by_parts(encode, params, inputs, micro):
+    """Loss and gradient, the encoder a micro-batch at a time."""
+    micro = dict(zip(("query", "positive", "negative"), micro, strict=True))
+    inner = lambda params, part: encode(params["model"], part)
+    run = functools.partial(grad_cache.value_and_grad, inner, loss, micro=micro)
+    return jax.jit(run)({"model": params, "step": jnp.float32(0.05)}, inputs)
+
+
+def at_once(encode, params, inputs):
+    """The same from the whole batch."""
+
+    def whole(params):
+        return loss(params, {kind: encode(params["model"], x) for kind, x in inputs.items()})
+
+    run = jax.jit(jax.value_and_grad(whole, has_aux=True))
+    return run({"model": params, "step": jnp.float32(0.05)})
+
+
+def same(got, want):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, want)
+    assert all(np.any(g) for g in jax.tree.leaves(want[1])), "every parameter is reached"
+
+
 @pytest.fixture(scope="module")
 def params():
-    model = spec.init(decoder.specs(CONFIG), jax.random.key(0))
-    return {"model": model, "step": jnp.float32(0.05)}
+    rng = np.random.default_rng(0)
+    return {
+        "embed": rng.normal(size=(CONFIG.V, 6)).astype(np.float32),
+        "out": rng.normal(size=(6, 8)).astype(np.float32),
+    }
 
 
-def whole(params, inputs):
-    return loss(params, {kind: encode(params, tree) for kind, tree in inputs.items()})
+@pytest.fixture(scope="module")
+def want(params):
+    return at_once(read, params, inputs())
 
 
-@pytest.mark.parametrize("micro", [(1, 2, 4), (4, 4, 8)], ids=["small", "all"])
-def test_the_gradient_is_that_of_the_whole_batch(params, micro):
+def test_the_gradient_is_that_of_the_whole_batch(params, want):
     """Of queries, positives and negatives of other lengths, and of what the loss alone reads."""
-    micro = dict(zip(("query", "positive", "negative"), micro, strict=True))
-    run = jax.jit(functools.partial(grad_cache.value_and_grad, encode, loss, micro=micro))
-    got = run(params, inputs())
-    want = jax.jit(jax.value_and_grad(whole, has_aux=True))(params, inputs())
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, want)
-    assert all(np.any(g) for g in jax.tree.leaves(want[1]))
+    same(by_parts(read, params, inputs(), (1, 2, 4)), want)
+
+
+def test_a_mesh_changes_nothing(params, want):
+    """And rows stay where they are: neighbours as a micro-batch would all lie on one device."""
+    mesh = meshes.make(data=2, fsdp=2, tensor=2)
+    axes = rules.TRAIN["batch"]
+    place = lambda x: jax.device_put(x, jax.NamedSharding(mesh, jax.P(axes)))
+    with jax.set_mesh(mesh):
+        spread = jax.tree.map(place, inputs())
+        got = by_parts(read, params, spread, (4, 4, 8))
+        split = jax.jit(lambda x: grad_cache._split(x, 4)).lower(spread["query"]).compile()
+    same(got, want)
+    assert "all-" not in split.as_text() and "collective" not in split.as_text()
+    for place in jax.tree.leaves(split.output_shardings):
+        assert place.spec[:2] == (None, axes)
+
+
+@pytest.mark.slow
+def test_the_decoder_as_encoder():
+    params = spec.init(decoder.specs(CONFIG), jax.random.key(0))
+    same(by_parts(decode, params, inputs(), (2, 4, 4)), at_once(decode, params, inputs()))
 
 
 def test_no_activations_of_the_whole_batch_are_kept():
     """The memory of the second pass must grow with the micro-batch, not with the batch."""
-    deep = lambda params, x: jax.lax.fori_loop(0, 1, lambda _, h: h, _layers(params, x))
+    deep = lambda weights, x: jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, weights)[0]
     total = lambda params, e: (jnp.square(e["x"]).sum(), {})
     weights = jnp.ones((16, 64, 64)) / 64
     x = {"x": jnp.ones((256, 64))}
@@ -86,10 +136,6 @@ def test_no_activations_of_the_whole_batch_are_kept():
     kept = 16 * 256 * 64 * 4  # each layer's output, of all rows
     assert temporaries(256) > kept
     assert temporaries(8) < kept / 4 + weights.nbytes * 2
-
-
-def _layers(weights, x):
-    return jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, weights)[0]
 
 
 def test_drawing_twice_draws_the_same():
@@ -107,11 +153,11 @@ def test_drawing_twice_draws_the_same():
 
 
 def test_micro_batches_that_do_not_fit_are_refused(params):
-    run = lambda micro: grad_cache.value_and_grad(encode, loss, params, inputs(), micro=micro)
-    with pytest.raises(ValueError, match=r"micro\['query'\]=3.*4 rows"):
+    run = lambda micro: grad_cache.value_and_grad(read, loss, params, inputs(), micro=micro)
+    with pytest.raises(ValueError, match=r"micro\['query'\]=3.*8 rows"):
         run({"query": 3, "positive": 4, "negative": 4})
     with pytest.raises(KeyError, match="positive"):
         run({"query": 2})
     uneven = {"x": {"a": jnp.ones((4, 2)), "b": jnp.ones(3)}}
     with pytest.raises(ValueError, match=r"\[3, 4\] rows"):
-        grad_cache.value_and_grad(encode, loss, params, uneven, micro={"x": 1})
+        grad_cache.value_and_grad(read, loss, params, uneven, micro={"x": 1})
