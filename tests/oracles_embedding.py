@@ -41,7 +41,7 @@ def info_nce(q, d, ids, there, real, own_only, tau, margin, qq, dd, others_negat
             if j == i or own_only[i] or own_only[j] or not real[j]:
                 continue
             if qq:  # (3) other queries
-                keep = m(s(q[i], q[j]))
+                keep = m(s(q[i], q[j]), ids[j][0] == ids[i][0])
                 terms += [s(q[i], q[j])] * keep
                 dropped += 1 - keep
             for k in range(K if others_negatives else 1):

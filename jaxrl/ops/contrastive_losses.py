@@ -54,28 +54,29 @@ def info_nce(
 
     arXiv:2601.04720: stage 1 has both brackets, stage 2 none. The margin, in cosines, holds for
     scores of a query; of d-d pairs the report names no bound, and its port in ms-swift has none.
-    d_j are all documents of row j, as in the port, or with others_negatives=False its positive.
-    The port counts a row's own negatives in d-d, too; with j ≠ i, as printed, they are not.
-    Classification rows have the first two terms; that they are in nobody's sum, either, is not
-    given in the paper; our choice. E2Rank's loss, arXiv:2510.22733, has margin=inf.
+    d_j are all documents of row j, as in the port, or with others_negatives=False its positive; a
+    query q_j has the d_j of its row. The port counts a row's own negatives in d-d, too; with j ≠ i,
+    as printed, they are not. Classification rows have the first two terms; that they are in
+    nobody's sum, either, is not given in the paper; our choice. E2Rank's loss, arXiv:2510.22733,
+    has margin=inf.
 
-    whole, start: embeddings and labels of the whole batch, of which these rows begin at `start`
-    (see `global_batch`); None = these are all.
-    returns: (sum over rows, stats); accuracy: the positive is above each negative;
-    false_negatives: documents and queries left out by m, a row.
+    query_ND, document_NKD: unit vectors, any float. whole, start: embeddings and labels of the
+    whole batch, of which these rows begin at `start` (see `global_batch`); None = these are all.
+    returns: (sum over rows, stats); accuracy: the positive is above each negative document;
+    positive: its cosine; false_negatives: documents and queries that m left out.
     """
     others = (query_ND, document_NKD, labels) if whole is None else whole
     query_ND, document_NKD = _cleared(query_ND, document_NKD, labels)
     query_MD, document_MKD = _cleared(*others)
-    other_NM, mask_MK, id_MK = _in_batch(labels, others[2], start)
+    others = others[2]
     if not others_negatives:
-        document_MKD, mask_MK, id_MK = document_MKD[:, :1], mask_MK[:, :1], id_MK[:, :1]
-    own_NK = own_cosines(query_ND, document_NKD)
-    positive_N, first_N1 = own_NK[:, 0], labels.id_NK[:, :1]
-    bound_N1 = jax.lax.stop_gradient(positive_N)[:, None] + margin
+        document_MKD, others = document_MKD[:, :1], _first(others)
+    other_NM = _in_batch(labels, others, start)
+    there_NMK = other_NM[:, :, None] & others.mask_NK[None]
+    own_NK, first_N1 = own_cosines(query_ND, document_NKD), labels.id_NK[:, :1]
+    same_NMK = others.id_NK[None] == first_N1[:, :, None]
+    bound_N1 = jax.lax.stop_gradient(own_NK[:, :1]) + margin
 
-    same_NMK = id_MK[None] == first_N1[:, :, None]
-    there_NMK = other_NM[:, :, None] & mask_MK[None]
     qd_NMK = cosines("nd,mkd->nmk", query_ND, document_MKD)
     documents = [
         _term(own_NK[:, 1:], labels.mask_NK[:, 1:], labels.id_NK[:, 1:] == first_N1, bound_N1),
@@ -84,11 +85,11 @@ def info_nce(
     extra = []
     if query_query:
         qq_NM = cosines("nd,md->nm", query_ND, query_MD)
-        extra.append(_term(qq_NM, other_NM, jnp.zeros_like(other_NM), bound_N1))
+        extra.append(_term(qq_NM, other_NM, same_NMK[:, :, 0], bound_N1))
     if document_document:
         dd_NMK = cosines("nd,mkd->nmk", document_NKD[:, 0], document_MKD)
         extra.append(_term(dd_NMK, there_NMK, same_NMK, jnp.inf))
-    return _sums(positive_N, documents, extra, labels.weight_N, temperature)
+    return _sums(own_NK[:, 0], documents, extra, labels.weight_N, temperature)
 
 
 def symmetric_info_nce(
@@ -112,11 +113,7 @@ def symmetric_info_nce(
 
     returns: as `info_nce`, stats of q→d.
     """
-    turned = lambda q, d, known: (
-        d[:, 0],
-        q[:, None],
-        known._replace(id_NK=known.id_NK[:, :1], mask_NK=known.mask_NK[:, :1]),
-    )
+    turned = lambda q, d, known: (d[:, 0], q[:, None], _first(known))
     rows, back = (query_ND, document_NKD, labels), None if whole is None else turned(*whole)
     knobs = {"temperature": temperature, "margin": margin, "start": start}
     forth, stats = info_nce(*rows, others_negatives=others_negatives, whole=whole, **knobs)
@@ -195,12 +192,17 @@ def _cleared(query_ND, document_NKD, labels):
     return clear(query_ND, row_N), clear(document_NKD, there_NK)
 
 
+def _first(labels):
+    """Labels of the first document of each row alone."""
+    return labels._replace(id_NK=labels.id_NK[:, :1], mask_NK=labels.mask_NK[:, :1])
+
+
 def _in_batch(labels, others, start):
-    """Which rows are each other's negatives [N, M]; the documents there are, and their ids."""
+    """Whether row m of the batch is a negative of row n, [N, M]."""
     takes_N, gives_M = (~x.own_only_N & (x.weight_N > 0) for x in (labels, others))
     row_N = start + jnp.arange(len(takes_N))
     different_NM = row_N[:, None] != jnp.arange(len(gives_M))[None]
-    return different_NM & takes_N[:, None] & gives_M[None], others.mask_NK, others.id_NK
+    return different_NM & takes_N[:, None] & gives_M[None]
 
 
 def _term(score, there, same, bound_N1):
