@@ -37,8 +37,11 @@ INFO_NCE = functools.partial(
 SYMMETRIC = functools.partial(contrastive_losses.symmetric_info_nce, temperature=0.1)
 
 
-@pytest.mark.parametrize("loss", [INFO_NCE, SYMMETRIC], ids=["info_nce", "symmetric"])
-@pytest.mark.parametrize("sizes", [{"data": 4, "fsdp": 2}, {"data": 2, "fsdp": 1, "tensor": 4}])
+@pytest.mark.parametrize(
+    "loss, sizes",
+    [(INFO_NCE, {"data": 4, "fsdp": 2}), (SYMMETRIC, {"data": 2, "tensor": 4})],
+    ids=["info_nce", "symmetric"],
+)
 def test_a_mesh_changes_neither_loss_nor_gradients(loss, sizes):
     """A gather without its gradient loses what a document is told by other devices' queries."""
     q, d, labels = batch()
