@@ -34,7 +34,7 @@ def list_net(scores_NK, target_NK, mask_NK, *, temperature=1.0, target_temperatu
 
         −Σ_i p_i log q_i,   p = softmax(y/τ_y),   q = softmax(s/τ)
 
-    Cao et al. 2007 (ICML), eq. 4 with the top-one probabilities. target_NK is a constant.
+    Cao et al. 2007 (ICML), with the top-one probabilities. target_NK is a constant.
 
     returns: (sum over lists, stats); weight and accuracy (the target's best comes first) in lists.
     """
@@ -53,7 +53,7 @@ def list_mle(scores_NK, relevance_NK, mask_NK, *, temperature=1.0):
 
         −Σ_i log( exp(s_π(i)/τ) / Σ_{j≥i} exp(s_π(j)/τ) ),   π sorts by y, best first
 
-    Xia et al. 2008 (ICML), eq. 5. Equal relevance keeps the order given (our choice).
+    Xia et al. 2008 (ICML). Equal relevance keeps the order given (our choice).
 
     returns: (sum over lists, stats); weight in lists.
     """
@@ -73,8 +73,8 @@ def lambda_loss(scores_NK, relevance_NK, mask_NK, *, temperature=1.0, mu=0.0):
             ρ_ij = |1/D_i − 1/D_j|,   δ_ij = |1/D(|r_i−r_j|) − 1/D(|r_i−r_j|+1)|
             G_i = (2^y_i − 1) / maxDCG,   D(r) = log₂(1 + r),   r_i: rank of s_i, a constant
 
-    Wang et al. 2018 (CIKM), section 5: μ = 0 is LambdaRank, μ > 0 is NDCG-Loss2++ (they try 10 and
-    the like). relevance_NK: grades ≥ 0, as nDCG's.
+    Wang et al. 2018 (CIKM): μ = 0 is LambdaRank, μ > 0 is NDCG-Loss2++ (sentence-transformers takes
+    10). relevance_NK: grades ≥ 0, as nDCG's.
 
     returns: (sum over lists, stats); weight in lists with a pair.
     """
@@ -91,7 +91,7 @@ def margin_mse(scores_NK, teacher_NK, mask_NK):
 
         ((s⁺ − s⁻) − (t⁺ − t⁻))²
 
-    Hofstätter et al. 2020, arXiv:2010.02666, eq. 7.
+    Hofstätter et al. 2020, arXiv:2010.02666.
 
     returns: (sum over negatives, stats); weight counts negatives. No positive, no weight.
     """
