@@ -74,12 +74,18 @@ def test_what_lies_under_the_masks_changes_nothing():
 
 def test_a_classification_row_and_the_others_do_not_see_each_other():
     """Labels are few: another row's label is as often the right one as not."""
-    q, d, labels = batch(junk=0, own_only=(1,))
-    _, grads = value_and_grad(q, d, labels, margin=np.inf, stage=STAGES[0][1:])
-    one = Labels(*(x[1:2] for x in labels))
-    alone = value_and_grad(q[1:2], d[1:2], one, margin=np.inf, stage=STAGES[0][1:])
-    np.testing.assert_allclose(grads[0][1], alone[1][0][0], atol=1e-6)
-    np.testing.assert_allclose(grads[1][1], alone[1][1][0], atol=1e-6)
+    q, d, labels = batch(junk=0, own_only=(4,))
+    run = lambda weight: value_and_grad(
+        q, d, labels._replace(weight_N=weight), margin=0.1, stage=STAGES[0][1:]
+    )
+    one = (np.arange(N) == 4).astype(np.float32)
+    (together, _), grads = run(labels.weight_N)
+    (alone, stats), own = run(one)
+    (others, _), _ = run(labels.weight_N - one)
+    np.testing.assert_allclose(together, alone + others, rtol=1e-5)
+    for got, want in zip(grads, own, strict=True):
+        np.testing.assert_allclose(got[4], want[4], atol=1e-6)
+    assert stats["weight"] == 1 and alone > 0
 
 
 def test_a_mask_is_no_path_for_gradients():
