@@ -65,3 +65,12 @@ def test_dims_that_do_not_fit_are_refused():
     for dims, weights in (((), None), ((2, 2), None), ((2, 4), (1.0,))):
         with pytest.raises(ValueError, match="dims="):
             embeddings.matryoshka(loss, v, dims=dims, weights=weights)
+
+
+def test_cosines_are_not_rounded_by_an_accelerator():
+    """A TPU multiplies float32 in bfloat16 unless told: at τ = 0.02 a logit is then off by 0.1."""
+    q, d = jnp.ones((2, 4)), jnp.ones((2, 3, 4))
+    with jax.default_matmul_precision("bfloat16"):
+        traced = jax.make_jaxpr(jax.grad(lambda q: embeddings.own_cosines(q, d).sum()))(q)
+    assert str(traced).count("dot_general") == 2  # there and back
+    assert str(traced).count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == 2
