@@ -21,7 +21,8 @@ class Labels(NamedTuple):
     """What is known of a batch beside its embeddings."""
 
     id_NK: jax.Array  # int32: equal numbers, equal documents, in all rows
-    mask_NK: jax.Array  # bool: there is a document; the others may hold anything
+    mask_NK: jax.Array  # bool: there is a document (always the first, in a row that counts); the
+    # others may hold anything
     weight_N: jax.Array  # f32: of the row; 0 = padding, which is nobody's negative
     own_only_N: jax.Array  # bool: a classification row, whose negatives are its own labels alone
 
