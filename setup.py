@@ -65,6 +65,7 @@ BENCH = [  # peers and a browser driver, never the core
     "datasets>=4.7",
     "peft>=0.18",
     "playwright>=1.50",
+    "sentence-transformers>=6",
     "torch>=2.8",
     "trl>=1",
 ]
