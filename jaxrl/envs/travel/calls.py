@@ -20,8 +20,9 @@ def run(world, call):
 def terse(text):
     """A result in fewer tokens: rows of a table under its columns' names, without coordinates.
 
-    What all rows have alike is said once, above. For small policies; what tools return is JSON,
-    with every name beside every value.
+    What all rows have alike is said once, above. Rows begin as the lines of an answer do, with a
+    word and a colon: a policy that has learned little finds there what may stand behind one. For
+    small policies; what tools return is JSON, with every name beside every value.
     """
     try:
         found = json.loads(text)
@@ -37,10 +38,12 @@ def terse(text):
 def _table(rows):
     columns = [k for k in dict.fromkeys(k for row in rows for k in row) if k not in ("lat", "lon")]
     cells = [[_short(row.get(k, "-")) for k in columns] for row in rows]
-    alike = {k: c[0] for k, *c in zip(columns, *cells, strict=True) if len(c) > 1 == len({*c})}
+    first, *others = zip(columns, *cells, strict=True)
+    alike = {k: c[0] for k, *c in others if len(c) > 1 == len({*c})}
     left = [n for n, k in enumerate(columns) if k not in alike]
-    lines = [" | ".join(row[n] for n in left) for row in (columns, *cells)]
-    return "\n".join([*([_named(alike)] if alike else []), *lines])
+    head, *lines = (" | ".join(row[n] for n in left) for row in (columns, *cells))
+    lines = [f"{first[0]}: {line}" for line in lines]
+    return "\n".join([*([_named(alike)] if alike else []), head, *lines])
 
 
 def _named(values):

@@ -99,10 +99,14 @@ def test_in_brief_the_same_is_said_in_fewer_words(kind):
 
 def test_a_table_names_its_columns_once():
     rows = '[{"name": "A", "lat": 1, "open": "09:00"}, {"name": "B", "lon": 2, "rating": 4.5}]'
-    assert calls.terse(rows) == "name | open | rating\nA | 09:00 | -\nB | - | 4.5"
-    assert calls.terse('{"km": 2, "legs": [{"from": "A"}]}') == "km 2\nfrom\nA"
+    assert calls.terse(rows) == "name | open | rating\nname: A | 09:00 | -\nname: B | - | 4.5"
+    assert calls.terse('{"km": 2, "legs": [{"from": "A"}]}') == "km 2\nfrom\nfrom: A"
     rows = '[{"name": "A", "open": "09:00-18:00", "kind": "cafe", "km": 2.0}, '
     rows += '{"name": "B", "open": "11:00-22:00", "kind": "cafe", "km": 0.35}]'
-    assert calls.terse(rows) == "kind cafe\nname | open | km\nA | 9-18 | 2\nB | 11-22 | 0.35"
+    assert (
+        calls.terse(rows)
+        == "kind cafe\nname | open | km\nname: A | 9-18 | 2\nname: B | 11-22 | 0.35"
+    )
+    assert calls.terse('[{"a": 1, "b": 2}, {"a": 1, "b": 2}]') == "b 2\na\na: 1\na: 1"
     assert calls.terse("error: no such place") == "error: no such place"
     assert calls.terse("[]") == "nothing"
