@@ -10,6 +10,8 @@ Hugging Face directory like any other.
 import dataclasses
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import tokenizers as hf
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
@@ -17,6 +19,7 @@ from jaxrl.data.tokenizers import Tokenizer
 from jaxrl.models import checkpoints, decoder, induction, spec
 
 SPECIALS = ("<|im_end|>", "<|im_start|>")
+SPACE = 0.5  # how far a word with a space before it stands from the word alone; our choice
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -61,8 +64,22 @@ def write(path, texts, c, seed=0):
         qkv_bias=True,
         context=c.context,
     )
-    params = spec.init(decoder.specs(model), jax.random.key(seed))
-    checkpoints.save(induction.wire(params, model), model, tokenizer, path)
+    params = induction.wire(spec.init(decoder.specs(model), jax.random.key(seed)), model)
+    params["embed"] = _spaced(params["embed"], tokenizer.token_bytes())
+    checkpoints.save(params, model, tokenizer, path)
+
+
+def _spaced(embed_VD, names):
+    """Embeddings in which " word" is "word" and a direction of its own, all of length 1.
+
+    What is read as the one can then be said as the other, as behind a quotation mark.
+    """
+    known = {name: i for i, name in enumerate(names)}
+    bare = {i: known.get(name[1:]) for name, i in known.items() if len(name) > 1 and name[0] == 32}
+    pairs = [(i, word) for i, word in bare.items() if word is not None]
+    spaced, words = np.array(pairs, int).reshape(-1, 2).T
+    found = embed_VD[words] + SPACE * embed_VD[known[b" "]]
+    return embed_VD.at[spaced].set(found / jnp.linalg.norm(found, axis=1, keepdims=True))
 
 
 def fit(texts, vocab):

@@ -45,6 +45,16 @@ def test_what_is_written_is_a_qwen2_that_loads(tmp_path):
     assert not np.asarray(params["layers"]["down"]).any()
 
 
+def test_a_word_is_nearly_the_same_with_a_space_before_it(tmp_path):
+    """It is copied from a sentence into quotation marks; unrelated tokens are far apart."""
+    texts = ["ivory tower", "tower ivory"] * 3
+    fresh.write(tmp_path / "start", texts, fresh.FreshConfig(vocab=290, width=128, layers=2))
+    tokenizer = checkpoints.tokenizer(tmp_path / "start", checkpoints.config(tmp_path / "start"))
+    embed = np.asarray(checkpoints.load(tmp_path / "start")["embed"])
+    (word,), (spaced,), (other,) = map(tokenizer.encode, ("ivory", " ivory", "tower"))
+    assert embed[word] @ embed[spaced] > 0.7 > 0.5 > embed[word] @ embed[other]
+
+
 @pytest.mark.parametrize("key, value", [("vocab", 200), ("layers", 1), ("width", 20), ("heads", 0)])
 def test_sizes_that_cannot_be_are_refused(key, value):
     with pytest.raises(ValueError, match=f"start.{key}={value}"):

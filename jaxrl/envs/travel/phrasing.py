@@ -33,7 +33,7 @@ WISHES = {
         "{rating} and a price of up to {price} USD.",
         "Looking for a {category} near {start}, {city}: {count} suggestions, not over {price} USD, "
         "rating {rating}+, within {radius} km, and open at {time} on {date}.",
-        "Which {count} {category} places around {start} ({city}) would you pick? They must be open "
+        "Which {count} {category} places around {start}, {city} would you pick? They must be open "
         "at {time} on {date}, be rated {rating} or higher, cost {price} USD or less and lie within "
         "{radius} km.",
         "On {date} at {time} my group stands at {start} in {city}. Name {count} choices of "
