@@ -43,8 +43,7 @@ def open_corpus(path, *, bad="refuse"):
     bad: "refuse" broken lines, empty texts and repeated ids by a ValueError that lists them; or
     "skip" and count them: of a repeated id the first line stays.
     """
-    if bad not in ("refuse", "skip"):
-        raise ValueError(f'bad = {bad!r} is unknown: give "refuse" or "skip"')
+    _check_bad(bad)
     path = Path(path)
     file = path / "corpus.jsonl" if path.is_dir() else path
     if not file.is_file():
@@ -59,6 +58,12 @@ def open_corpus(path, *, bad="refuse"):
         skipped[kind] = skipped.get(kind, 0) + 1
     read = lambda start, stop: [_content(line) for line in _lines(file, offsets[start:stop])]
     return Documents(ids, read, skipped)
+
+
+def _check_bad(bad):
+    """ValueError if this is no way to treat broken lines."""
+    if bad not in ("refuse", "skip"):
+        raise ValueError(f'bad = {bad!r} is unknown: give "refuse" or "skip"')
 
 
 def joined(title, text):

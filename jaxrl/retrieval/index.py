@@ -9,7 +9,6 @@ header was written for is an error that names it.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 from pathlib import Path
@@ -60,14 +59,6 @@ class Index:
         for shard in np.unique(of):
             packed[of == shard] = self.shards[shard][within[of == shard]]
         return self.code.unpack(packed, self.dim).reshape(*numbers.shape, self.dim)
-
-    @functools.cached_property
-    def places(self):
-        """[N] int32: each document's place among the ids in the order of their bytes."""
-        order = np.argsort(np.array([id.encode() for id in self.ids], object))
-        places = np.empty(len(order), np.int32)
-        places[order] = np.arange(len(order), dtype=np.int32)
-        return places
 
 
 def open_index(path, *, encoder=None, checksums=True):

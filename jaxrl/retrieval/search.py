@@ -63,7 +63,7 @@ def best(index, queries, k, c=SearchConfig(), *, mesh=None, blocks=None):
     queries: [Q, D] f32; mesh: whose devices share the rows, all devices if not given; blocks: of
     `loaded` with the same c and mesh, otherwise the files are read.  returns: Hits, K = k.
     """
-    queries = _checked(index, queries, k)
+    queries = checked(index, queries, k)
     mesh = mesh or meshes.make(data=-1)
     spread = NamedSharding(mesh, P(mesh.axis_names))
     parts, sizes = _padded(queries, c.queries)
@@ -101,6 +101,19 @@ def rescored(rows, queries, hits, k):
     for q, listed in enumerate(known):
         scores[q, listed] = rows(hits.numbers[q, listed]) @ queries[q]
     return ordered(scores, hits.numbers, k)
+
+
+def checked(index, queries, k):
+    """The queries as [Q, D] f32; ValueError if they or k are not what a search of index takes."""
+    queries = np.asarray(queries, np.float32)
+    if queries.ndim != 2 or queries.shape[1] != index.dim:
+        raise ValueError(f"queries {list(queries.shape)} do not fit an index of dim = {index.dim}")
+    if not len(queries) or k < 1:
+        raise ValueError(f"{len(queries)} queries and k = {k}: give at least one query, k >= 1")
+    if not np.isfinite(queries).all():
+        wrong = np.flatnonzero(~np.isfinite(queries).all(axis=1))
+        raise ValueError(f"the row of query {wrong[0] + 1} is not finite: nothing is near to it")
+    return queries
 
 
 def ordered(scores, numbers, k):
@@ -145,18 +158,6 @@ def _alike(index, exact):
             )
     if index.ids != exact.ids:
         raise ValueError("the exact index holds other documents: make one from the other by recode")
-
-
-def _checked(index, queries, k):
-    queries = np.asarray(queries, np.float32)
-    if queries.ndim != 2 or queries.shape[1] != index.dim:
-        raise ValueError(f"queries {list(queries.shape)} do not fit an index of dim = {index.dim}")
-    if not len(queries) or k < 1:
-        raise ValueError(f"{len(queries)} queries and k = {k}: give at least one query, k >= 1")
-    if not np.isfinite(queries).all():
-        wrong = np.flatnonzero(~np.isfinite(queries).all(axis=1))
-        raise ValueError(f"the row of query {wrong[0] + 1} is not finite: nothing is near to it")
-    return queries
 
 
 def _padded(queries, most):
