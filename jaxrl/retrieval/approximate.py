@@ -1,7 +1,8 @@
 """Approximate search of large indexes by usearch's graphs (HNSW, arXiv:1603.09320), on the host.
 
     approximate.build(index, "graph.usearch")
-    find = approximate.searcher(encoder, index, approximate.open_graph("graph.usearch", index))
+    find = approximate.finder(index, approximate.open_graph("graph.usearch", index))
+    search.searcher(encoder, find)(["why is the sky blue"], 10)
 
 usearch was chosen of three: it is kept, its wheels are 13 MB, and it serves float32 and int8 graphs
 from the file. faiss-cpu is kept too, a little larger, and has far more than is wanted here. hnswlib
@@ -17,7 +18,7 @@ from rich.progress import Progress
 from usearch.index import Index as Graph
 from usearch.index import MetricKind
 
-from jaxrl.retrieval import encoders, search
+from jaxrl.retrieval import search
 
 TOGETHER = 4096  # rows added at once
 DTYPES = {"float32": "f32", "int8": "i8"}
@@ -59,25 +60,19 @@ def open_graph(path, index, *, expansion=128):
     return graph
 
 
-def best(index, graph, queries, k):
-    """About the k best documents for each query, with exact scores of the index's rows: Hits."""
-    queries = search.checked(index, queries, k)
-    k = min(k, len(graph))
-    found = graph.search(queries, k, threads=1)
-    numbers = np.asarray(found.keys, np.int64).reshape(len(queries), k).astype(np.int32)
-    listed = np.arange(k) < np.asarray(found.counts).reshape(-1, 1) if len(queries) > 1 else True
-    numbers = np.where(listed, numbers, search.NONE)
-    hits = search.Hits(np.where(numbers == search.NONE, -np.inf, 0), numbers)
-    return search.rescored(index.rows, queries, hits, k)
+def finder(index, graph):
+    """A function (rows [Q, D] f32, k) -> Hits: about the k best, with exact scores of the rows."""
 
-
-def searcher(encoder, index, graph):
-    """A function (queries: list, k) -> Hits."""
-
-    def find(queries, k):
-        named = [f"query {number}" for number in range(1, len(queries) + 1)]
-        rows = encoders.encode(encoder.queries, list(queries), encoder.dim, named)
-        return best(index, graph, rows, k)
+    def find(rows, k):
+        rows = search.checked(index, rows, k)
+        k = min(k, len(graph))
+        found = graph.search(rows, k, threads=1)
+        numbers = np.asarray(found.keys, np.int64).reshape(len(rows), k)
+        if len(rows) > 1:  # of one query only what was found is given
+            listed = np.arange(k) < np.asarray(found.counts)[:, None]
+            numbers = np.where(listed, numbers, search.NONE)
+        hits = search.Hits(np.zeros(numbers.shape, np.float32), numbers.astype(np.int32))
+        return search.rescored(index.rows, rows, hits, k)
 
     return find
 

@@ -37,8 +37,18 @@ class Hits(NamedTuple):
     numbers: np.ndarray  # [Q, K] int32, -1 there
 
 
-def searcher(encoder, index, c=SearchConfig(), *, mesh=None, exact=None, resident=False):
-    """A function (queries: list, k) -> Hits.
+def searcher(encoder, find):
+    """A function (queries: list, k) -> Hits. find: rows [Q, D], k -> Hits, such as a `finder`."""
+
+    def search(queries, k):
+        named = [f"query {number}" for number in range(1, len(queries) + 1)]
+        return find(encoders.encode(encoder.queries, list(queries), encoder.dim, named), k)
+
+    return search
+
+
+def finder(index, c=SearchConfig(), *, mesh=None, exact=None, resident=False):
+    """A function (rows [Q, D] f32, k) -> Hits of an index.
 
     exact: an index of the same documents in float32, from whose rows the best are scored again;
     resident: whether the rows stay on the devices, which they must fit, from one call to the next.
@@ -48,13 +58,13 @@ def searcher(encoder, index, c=SearchConfig(), *, mesh=None, exact=None, residen
     mesh = mesh or meshes.make(data=-1)
     blocks = list(loaded(index, c, mesh)) if resident else None
 
-    def search(queries, k):
-        named = [f"query {number}" for number in range(1, len(queries) + 1)]
-        rows = encoders.encode(encoder.queries, list(queries), encoder.dim, named)
-        wide = best(index, rows, k * (c.rescore if exact else 1), c, mesh=mesh, blocks=blocks)
-        return rescored(exact.rows, rows, wide, k) if exact else wide
+    def find(rows, k):
+        if exact is None:
+            return best(index, rows, k, c, mesh=mesh, blocks=blocks)
+        wide = best(index, rows, k * c.rescore, c, mesh=mesh, blocks=blocks)
+        return rescored(exact.rows, rows, wide, k)
 
-    return search
+    return find
 
 
 def best(index, queries, k, c=SearchConfig(), *, mesh=None, blocks=None):

@@ -80,7 +80,8 @@ def test_mteb_and_we_agree_on_a_retrieval_task(tmp_path):
 
     held = documents.held([f"d{i}" for i in range(30)], TEXTS)
     build.build(tmp_path, held, encoder(), build.IndexConfig())
-    find = search.searcher(encoder(), index.open_index(tmp_path, encoder=encoder()))
+    source = index.open_index(tmp_path, encoder=encoder())
+    find = search.searcher(encoder(), search.finder(source))
     task = judged.Task("tiny", held, QUERIES, QRELS, {}, {})
     names = ("ndcg@10", "map@10", "recall@5", "precision@3")
     ours = {row["metric"]: row["value"] for row in retrieval.evaluate(task, find, names)[0]}

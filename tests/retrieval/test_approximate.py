@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny_encoder
 
-from jaxrl.retrieval import build, documents, index
+from jaxrl.retrieval import build, documents, index, search
 
 approximate = pytest.importorskip("jaxrl.retrieval.approximate")
 
@@ -30,7 +30,8 @@ def opened(tmp_path_factory):
 def test_it_finds_nearly_all_of_the_best_with_their_exact_scores(opened):
     encoder, source, folder = opened
     approximate.build(source, folder / "graph")
-    find = approximate.searcher(encoder, source, approximate.open_graph(folder / "graph", source))
+    graph = approximate.open_graph(folder / "graph", source)
+    find = search.searcher(encoder, approximate.finder(source, graph))
     queries = [f"a{i % 17} c{i % 29}" for i in range(20)]
     got = find(queries, 10)
     scores = encoder.queries(queries) @ source.rows(np.arange(400)).T
@@ -57,7 +58,7 @@ def test_a_graph_of_int8_rows(opened):
     packed = index.open_index(folder / "int8")
     approximate.build(packed, folder / "graph8")
     graph = approximate.open_graph(folder / "graph8", packed)
-    got = approximate.searcher(encoder, packed, graph)([TEXTS[40]], 1)
+    got = search.searcher(encoder, approximate.finder(packed, graph))([TEXTS[40]], 1)
     assert got.numbers.tolist() == [[40]] and got.scores[0, 0] == pytest.approx(1, abs=0.02)
 
 

@@ -1,5 +1,7 @@
 """Search against a sort of all scores in numpy: three codes, one device and eight, ties."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -94,8 +96,10 @@ def test_more_than_there_are_is_filled_up(indexes):
 
 
 def test_rescoring_finds_the_exact_order_again(indexes):
-    wide = search.best(indexes["binary"], QUERIES, N, C, mesh=EIGHT)
-    got = search.rescored(indexes["float32"].rows, QUERIES, wide, 10)
+    """Twenty times ten are all: what the signs rank last still comes back."""
+    c = dataclasses.replace(C, rescore=20)
+    find = search.finder(indexes["binary"], c, mesh=EIGHT, exact=indexes["float32"])
+    got = find(QUERIES, 10)
     want = search.best(indexes["float32"], QUERIES, 10, C, mesh=EIGHT)
     np.testing.assert_array_equal(got.numbers, want.numbers)
     np.testing.assert_allclose(got.scores, want.scores, atol=1e-6)
@@ -125,18 +129,19 @@ def texts(tmp_path):
 
 
 def test_a_searcher_takes_texts_and_never_finds_what_has_no_row(texts):
+    encoder, source = texts
     for resident in (False, True):
-        find = search.searcher(*texts, mesh=ONE, resident=resident)
+        find = search.searcher(encoder, search.finder(source, mesh=ONE, resident=resident))
         hits = find(["blue house", "green car", "lost house"], 4)
         assert hits.numbers[:2, 0].tolist() == [1, 3]
         assert (hits.numbers[:, 3] == search.NONE).all() and not (hits.numbers == 2).any()
 
 
-def test_a_searcher_refuses_exact_rows_of_another_index(texts, indexes):
-    with pytest.raises(ValueError, match=r"fingerprint|dim"):
-        search.searcher(*texts, mesh=ONE, exact=indexes["float32"])
-    with pytest.raises(ValueError, match="float32"):
-        search.searcher(*texts, mesh=ONE, exact=indexes["int8"])
+def test_exact_rows_of_another_index_are_refused(texts, indexes):
+    with pytest.raises(ValueError, match="dim = 20, the other one 24"):
+        search.finder(texts[1], mesh=ONE, exact=indexes["float32"])
+    with pytest.raises(ValueError, match="has 'int8'"):
+        search.finder(texts[1], mesh=ONE, exact=indexes["int8"])
 
 
 @pytest.mark.parametrize(
