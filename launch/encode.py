@@ -21,7 +21,7 @@ OUT = flags.DEFINE_string("out", None, "Directory of the index.", required=True)
 FROM = flags.DEFINE_string("from", None, "An index of float32, in place of a corpus and a model.")
 DTYPE = flags.DEFINE_enum("dtype", "float32", list(CODES), "How rows are stored.")
 SHARD = flags.DEFINE_integer("shard", 16384, "Documents of a file.", lower_bound=1)
-BATCH = flags.DEFINE_integer("batch", 64, "Documents encoded at once.", lower_bound=1)
+BATCH = flags.DEFINE_integer("batch", 1024, "Documents handed to the model at once.", lower_bound=1)
 BAD = flags.DEFINE_enum("bad", "refuse", ["refuse", "skip"], "What to do about broken lines.")
 NOT_FINITE = flags.DEFINE_enum(
     "not_finite", "refuse", ["refuse", "count"], "What to do about rows that are not finite."

@@ -27,7 +27,7 @@ class IndexConfig:
 
     dtype: str = "float32"  # a key of codes.CODES
     shard: int = 16384  # documents of a file: what a killed build repeats at most
-    batch: int = 64  # documents that the encoder is given at once
+    batch: int = 1024  # documents that the encoder is given at once, to batch by length
     not_finite: str = "refuse"  # rows with NaN or inf; or "count": they are stored, but never found
 
     def __post_init__(self):

@@ -144,6 +144,7 @@ def _document(line):
     for name, value in (("id", id), ("text", text), ("title", title)):
         if not isinstance(value, str):
             raise ValueError(f"the {name} {value!r} is no text")
+        value.encode()  # fails on half a character, which no tokenizer takes
     if not id:
         raise ValueError("the id is empty")
     return id, joined(title, text)

@@ -5,10 +5,14 @@ folder knows how: an index is tied to its encoder by the fingerprint alone.
 """
 
 import dataclasses
+import hashlib
 import importlib
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
+
+from jaxrl.ops import fingerprint as words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,16 @@ def open_encoder(name):
     if not isinstance(encoder, Encoder):
         raise TypeError(f"model = {name!r} gave a {type(encoder).__name__}, not an Encoder")
     return encoder
+
+
+def fingerprint(params, **settings):
+    """A fingerprint of a tree of parameters and of all else that changes a document's row.
+
+    settings: plain values, such as dim, pooling, instruction. The parameters' sharding is not seen.
+    """
+    leaves = jax.tree.leaves_with_path(params)
+    parts = [(jax.tree_util.keystr(at), x.shape, int(words.fingerprint(x))) for at, x in leaves]
+    return hashlib.sha256(repr((parts, sorted(settings.items()))).encode()).hexdigest()[:16]
 
 
 def encode(function, contents, dim, ids):

@@ -21,14 +21,15 @@ WORDS = 1024  # of a document in the prompt, as E2Rank's evaluation cuts them
 def pointwise(score, queries, hits, texts, *, depth=100):
     """The first `depth` hits by a cross-encoder's score; the others are left out.
 
-    score: (queries: list, documents: list) -> [n] f32, of pairs in step.  returns: Hits.
+    score: [(query, document), …] -> [n] f32.  returns: Hits.
     """
     numbers = hits.numbers[:, :depth]
     known = numbers != search.NONE
     asked = [query for query, row in zip(queries, known, strict=True) for _ in range(row.sum())]
     scores = np.full(numbers.shape, -np.inf, np.float32)
     if asked:
-        found = np.asarray(score(asked, texts(numbers[known])), np.float32)
+        pairs = list(zip(asked, texts(numbers[known]), strict=True))
+        found = np.asarray(score(pairs), np.float32)
         _check(found, (len(asked),), "score")
         scores[known] = found
     return search.ordered(scores, numbers, numbers.shape[1])

