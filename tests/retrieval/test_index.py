@@ -81,6 +81,23 @@ def test_rows_are_those_of_the_encoder_in_the_order_of_the_corpus(tmp_path):
     np.testing.assert_array_equal(got.block(4, 8)["row"], want[4:8])
 
 
+def test_files_that_no_header_lists_yet_are_written_again(tmp_path):
+    """Killed between a shard's files and the header, or within a file, or as it began."""
+    made(tmp_path / "whole")
+    made(tmp_path / "killed")
+    at = tmp_path / "killed" / "header.json"
+    header = json.loads(at.read_text())
+    at.write_text(json.dumps(header | {"shards": header["shards"][:1]}))
+    (tmp_path / "killed" / "00001.rows").write_bytes(b"half")
+    (tmp_path / "killed" / "00002.rows.part").write_bytes(b"half")
+    made(tmp_path / "killed")
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "header.json.part").write_text("{")
+    made(tmp_path / "begun")
+    assert files(tmp_path / "begun") == files(tmp_path / "whole")
+
+
 def test_recode_equals_a_build_of_the_other_dtype(tmp_path):
     source = made(tmp_path / "float32")
     for dtype in ("int8", "binary"):
