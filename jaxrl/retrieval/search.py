@@ -147,9 +147,8 @@ def _step(score, mesh):
         numbers_n = block["first"][0] + jnp.arange(scores_Qn.shape[1], dtype=jnp.int32)
         top_Qk, at_Qk = jax.lax.top_k(scores_Qn, min(carry[0].shape[2], scores_Qn.shape[1]))
         old_scores, old_numbers = carry[0][0], carry[1][0]
-        both = jnp.concatenate(
-            [old_scores, top_Qk], axis=1
-        )  # the earlier wins a tie: top_k is stable
+        # Earlier rows stand first, and of equal scores top_k takes the first.
+        both = jnp.concatenate([old_scores, top_Qk], axis=1)
         numbers = jnp.concatenate([old_numbers, numbers_n[at_Qk]], axis=1)
         scores, at = jax.lax.top_k(both, old_scores.shape[1])
         return scores[None], jnp.take_along_axis(numbers, at, axis=1)[None]
@@ -171,7 +170,7 @@ def _alike(index, exact):
 
 
 def _padded(queries, most):
-    """[(parts of one or two lengths, each a power of two or `most`)], how much of each is real."""
+    """(the queries in parts of `most`, the last of a power of two; how many of each are real)."""
     parts, sizes = [], []
     for start in range(0, len(queries), most):
         part = queries[start : start + most]
