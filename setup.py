@@ -50,6 +50,11 @@ TASKS = [  # environments over kept libraries of tasks, and of what is in the wo
     "tzdata>=2025.1",
 ]
 REPORT = ["matplotlib>=3.10"]  # the curves of report.html
+RETRIEVAL = [  # search by words; graphs for large indexes
+    "bm25s>=0.3",
+    "PyStemmer>=3",
+    "usearch>=2.26",
+]
 TEST = [
     "hypothesis>=6.130",
     "ipykernel>=7",
@@ -63,8 +68,11 @@ TEST = [
 BENCH = [  # peers and a browser driver, never the core
     "accelerate>=1.10",
     "datasets>=4.7",
+    "ir-measures>=0.4",
+    "mteb>=2.26",
     "peft>=0.18",
     "playwright>=1.50",
+    "pytrec-eval-terrier>=0.5",
     "sentence-transformers>=6",
     "torch>=2.8",
     "trl>=1",
@@ -86,8 +94,9 @@ setup(
         "tasks": TASKS,
         "chat": CHAT,
         "report": REPORT,
-        "test": TASKS + CHAT + REPORT + TEST,
+        "retrieval": RETRIEVAL,
+        "test": TASKS + CHAT + REPORT + RETRIEVAL + TEST,
         "bench": BENCH,
-        "dev": TASKS + CHAT + REPORT + TEST + BENCH,
+        "dev": TASKS + CHAT + REPORT + RETRIEVAL + TEST + BENCH,
     },
 )

@@ -1,0 +1,63 @@
+"""Encodes a corpus into an index on disk; killed and run again, it goes on where it stopped.
+
+    python -m launch.encode --corpus=FILE_OR_BEIR_DIR --model=MODEL --out=DIR
+    python -m launch.encode --from=DIR --dtype=int8 --out=DIR8        # of an index; encodes nothing
+
+A corpus is a .jsonl file of {"_id", "title", "text"} lines, or a BEIR directory. A model is a name
+that jaxrl/retrieval/encoders.py knows, or "module:function" that returns an Encoder.
+"""
+
+import sys
+
+from absl import app, flags
+
+from jaxrl.retrieval import build, documents, index
+from jaxrl.retrieval.codes import CODES
+from jaxrl.retrieval.encoders import open_encoder
+
+CORPUS = flags.DEFINE_string("corpus", None, "What to encode.")
+MODEL = flags.DEFINE_string("model", None, "Who encodes it.")
+OUT = flags.DEFINE_string("out", None, "Directory of the index.", required=True)
+FROM = flags.DEFINE_string("from", None, "An index of float32, in place of a corpus and a model.")
+DTYPE = flags.DEFINE_enum("dtype", "float32", list(CODES), "How rows are stored.")
+SHARD = flags.DEFINE_integer("shard", 16384, "Documents of a file.", lower_bound=1)
+BATCH = flags.DEFINE_integer("batch", 1024, "Documents handed to the model at once.", lower_bound=1)
+BAD = flags.DEFINE_enum("bad", "refuse", ["refuse", "skip"], "What to do about broken lines.")
+NOT_FINITE = flags.DEFINE_enum(
+    "not_finite", "refuse", ["refuse", "count"], "What to do about rows that are not finite."
+)
+
+
+def main(argv):
+    """Refuses in one line what cannot work; encodes, and says what was done."""
+    try:
+        if argv[1:]:
+            raise ValueError(f"unexpected argument {argv[1]!r}: see --help")
+        counts = _recode() if FROM.value else _encode()
+    except (ValueError, TypeError, OSError) as error:
+        sys.exit(f"launch.encode: {error}")
+    header = index.read_header(OUT.value)
+    told = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
+    print(f"{OUT.value}: {header['count']:,} documents, {header['dim']} dimensions, {told}")
+
+
+def _encode():
+    for flag in (CORPUS, MODEL):
+        if not flag.value:
+            raise ValueError(f"give --{flag.name}, or an index by --from")
+    corpus = documents.open_corpus(CORPUS.value, bad=BAD.value)
+    c = build.IndexConfig(DTYPE.value, SHARD.value, BATCH.value, NOT_FINITE.value)
+    counts = build.build(OUT.value, corpus, open_encoder(MODEL.value), c, model=MODEL.value)
+    return counts | {f"skipped ({reason})": n for reason, n in corpus.skipped.items()}
+
+
+def _recode():
+    if CORPUS.value or MODEL.value:
+        raise ValueError(
+            "--from takes the place of --corpus and --model: give the one or the other"
+        )
+    return build.recode(index.open_index(FROM.value), OUT.value, DTYPE.value)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,63 @@
+"""A corpus file read by offset: blank lines, endings, wide characters; what is broken is told."""
+
+import json
+
+import pytest
+
+from jaxrl.retrieval import documents
+
+
+def test_contents_come_from_their_own_lines_whatever_lies_between(tmp_path):
+    """Offsets count bytes: a line of two-byte characters shifted all that followed it, once."""
+    rows = [{"_id": "é", "text": "ü" * 9}, {"id": 7, "title": "T", "content": "c"}]
+    rows += [{"_id": "x", "text": "last", "title": None}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    file = tmp_path / "mine.jsonl"
+    text = "\ufeff" + lines[0] + "\r\n\n" + lines[1] + "\n  \n" + lines[2]
+    file.write_bytes(text.encode())
+    corpus = documents.open_corpus(file)
+    assert corpus.ids == ["é", "7", "x"] and corpus.skipped == {}
+    assert corpus.read(0, 3) == ["ü" * 9, "T c", "last"]
+    assert corpus.read(2, 3) == ["last"] and corpus.read(1, 1) == []
+
+
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        (b"{", "not JSON"),
+        (b"[]", "a JSON list"),
+        (b'{"_id": "a\xff", "text": "x"}', "not UTF-8"),
+        (b'{"text": "x"}', "no key '_id' or 'id'"),
+        (b'{"_id": "a"}', "no key 'text' or 'content'"),
+        (b'{"_id": "a", "text": 3}', "the text 3 is no text"),
+        (b'{"_id": "a", "text": "x", "title": []}', "the title"),
+        (b'{"_id": true, "text": "x"}', "the id True"),
+        (b'{"_id": "", "text": "x"}', "the id is empty"),
+        (b'{"_id": "a", "text": "\\ud800"}', "surrogates"),
+        (b'{"_id": "a", "text": "  "}', "neither title nor text"),
+        (b'{"_id": "good", "text": "x"}', "stands twice"),
+    ],
+)
+def test_a_broken_line_is_named_or_counted(tmp_path, line, told):
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes(b'{"_id": "good", "text": "fine"}\n' + line + b"\n")
+    with pytest.raises(ValueError, match="line 2: .*" + told):
+        documents.open_corpus(file)
+    corpus = documents.open_corpus(file, bad="skip")
+    assert corpus.ids == ["good"] and sum(corpus.skipped.values()) == 1
+
+
+def test_an_error_lists_some_of_many(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text("{\n" * 50)
+    with pytest.raises(ValueError, match="50 broken lines") as caught:
+        documents.open_corpus(file)
+    assert "and 30 more" in str(caught.value)
+
+
+@pytest.mark.parametrize("ids, told", [([], "no document"), (["", "b"], "''"), ([1, 2], "id 1")])
+def test_ids_that_are_none_are_refused(ids, told):
+    with pytest.raises(ValueError, match=told):
+        documents.held(ids, ["x"] * len(ids))
+    with pytest.raises(ValueError, match="3 ids for 1"):
+        documents.held("abc", ["x"])
