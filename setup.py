@@ -49,6 +49,7 @@ TASKS = [  # environments over kept libraries of tasks, and of what is in the wo
     "reasoning-gym>=0.1.25",
     "tzdata>=2025.1",
 ]
+VISION = ["av>=14", "pillow>=11"]  # pictures and clips to patches
 REPORT = ["matplotlib>=3.10"]  # the curves of report.html
 TEST = [
     "hypothesis>=6.130",
@@ -85,8 +86,9 @@ setup(
         "tasks": TASKS,
         "chat": CHAT,
         "report": REPORT,
-        "test": TASKS + CHAT + REPORT + TEST,
+        "vision": VISION,
+        "test": TASKS + CHAT + REPORT + VISION + TEST,
         "bench": BENCH,
-        "dev": TASKS + CHAT + REPORT + TEST + BENCH,
+        "dev": TASKS + CHAT + REPORT + VISION + TEST + BENCH,
     },
 )
