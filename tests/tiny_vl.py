@@ -11,7 +11,7 @@ TOKENIZER = tiny_tokenizers.build(
     specials=("<end>", prompts.START, prompts.END, prompts.IMAGE_PAD, prompts.VIDEO_PAD)
 )
 IDS = {"start_id": 1, "end_id": 2, "image_id": 3, "video_id": 4}  # in that vocabulary
-TOWER = vision.Config(D=32, L=4, H=2, F=40, out=24, taps=(0, 2), side=5, patch=4)
+TOWER = vision.Config(D=16, L=4, H=2, F=24, out=24, taps=(0, 2), side=5, patch=4)
 TEXT = decoder.Config(
     V=272, D=24, L=3, H=4, K=2, N=16, F=32, rope_theta=500.0, qk_norm=True, norm_eps=1e-6
 )

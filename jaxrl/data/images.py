@@ -32,10 +32,25 @@ class ImageConfig:
     largest_file: int = 64 * 2**20  # bytes; not given in the paper, our choice, as is the next
     largest_source: int = 80_000_000  # pixels of a file, before it is decoded
 
+    def __post_init__(self):
+        check_sizes("image", self)
+
     @property
     def factor(self):
         """Pixels of a visual token's side."""
         return self.patch * self.merge
+
+
+def check_sizes(what, c):
+    """Refuses budgets that no picture can meet; c: an ImageConfig or VideoConfig."""
+    for key in ("patch", "merge", "frames", "largest_file", "largest_source"):
+        if getattr(c, key) < 1:
+            raise ValueError(f"{what}.{key}={getattr(c, key)}: give at least 1")
+    if not c.factor**2 <= c.max_pixels or c.min_pixels > c.max_pixels:
+        raise ValueError(
+            f"{what}.min_pixels={c.min_pixels} and max_pixels={c.max_pixels}: give a maximum of at "
+            f"least the minimum and of one visual token, {c.factor**2}"
+        )
 
 
 def read(source, c):
@@ -58,6 +73,8 @@ def load(source, c):
             return _rgb(image)
     except MediaError:
         raise
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which is above ours
+        raise MediaError(f"{name} is too large to decode ({error}): reduce the picture") from error
     # Pillow's plugins raise what they meet in a broken file: OSError, SyntaxError, struct.error …
     except Exception as error:
         raise MediaError(
@@ -144,6 +161,8 @@ def named(source):
 
 def _rgb(image):
     image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):  # Pillow would clip these greys at 255
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")

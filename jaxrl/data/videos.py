@@ -42,6 +42,14 @@ class VideoConfig:
     longest: int = 100_000  # frames of the file
     seconds: float = 120.0  # of decoding
 
+    def __post_init__(self):
+        images.check_sizes("video", self)
+        if not (self.fps > 0 and 1 <= self.min_frames <= self.max_frames):
+            raise ValueError(
+                f"video.fps={self.fps}, min_frames={self.min_frames}, max_frames="
+                f"{self.max_frames}: give an fps above 0 and 1 ≤ min_frames ≤ max_frames"
+            )
+
     @property
     def factor(self):
         """Pixels of a visual token's side."""

@@ -74,8 +74,8 @@ def expand(text, visuals):
     if loose or found != [mark(v) for v in visuals]:
         raise ValueError(
             f"the text marks {found or 'nothing'} and has {loose} pads outside of marks, for "
-            f"{[mark(v) for v in visuals] or 'no visuals'}: put mark(visual) into the text for each "
-            "visual, in their order, and no pad elsewhere"
+            f"{[mark(v) for v in visuals] or 'no visuals'}: put mark(visual) into the text for "
+            "each visual, in their order, and no pad elsewhere"
         )
     queue = iter(visuals)
     return re.sub(either(IMAGE, VIDEO), lambda _: _expanded(next(queue)), text)

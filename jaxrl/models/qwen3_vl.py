@@ -114,22 +114,18 @@ def forward(params, tokens, position, lo, hi, visual, c, *, dtype=jnp.float32, r
         x_BTD = jnp.where(_here(visual), _placed(visual.tokens[0], visual, dtype), x_BTD)
     x_BTD = mesh.constrain(x_BTD, rules.TRAIN, "batch", "time", "act_embed")
 
-    def layer(x_BTD, p_deep):
-        p, deep_MD = p_deep
+    def layer(x_BTD, p_l):
+        p, l = p_l
         x_BTD = checkpoint_name(x_BTD, decoder.STREAM)
         x_BTD, _ = decoder.block(p, x_BTD, angles, attend, None, text)
-        if deep_MD is not None:
-            x_BTD = x_BTD + jnp.where(_here(visual), _placed(deep_MD, visual, dtype), 0)
-        return x_BTD, None
+        if visual is None:
+            return x_BTD, None
+        tokens_MD = visual.tokens[jnp.minimum(l + 1, len(visual.tokens) - 1)]
+        here = _here(visual) & (l + 1 < len(visual.tokens))
+        return x_BTD + jnp.where(here, _placed(tokens_MD, visual, dtype), 0), None
 
-    layer = decoder.REMAT[remat](layer)
-    taps = 0 if visual is None else len(visual.tokens) - 1
-    first = jax.tree.map(lambda p: p[:taps], params["layers"])
-    rest = jax.tree.map(lambda p: p[taps:], params["layers"])
-    if taps:
-        x_BTD, _ = jax.lax.scan(layer, x_BTD, (first, visual.tokens[1:]))
-    if text.L > taps:
-        x_BTD, _ = jax.lax.scan(layer, x_BTD, (rest, None))
+    layers = params["layers"], jnp.arange(text.L)
+    x_BTD, _ = jax.lax.scan(decoder.REMAT[remat](layer), x_BTD, layers)
     return rms_norm(x_BTD, params["norm"], text.norm_eps)
 
 

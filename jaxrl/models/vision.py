@@ -101,18 +101,20 @@ def forward(params, rows, c, *, dtype=jnp.float32, remat=lambda f: f):
     rows: visual_rows.Patches of N rows with W patches. Padding gives finite junk. dtype: of
     activations and products (norms, softmax and rotation are in f32); remat: wraps a layer.
     """
-    x_NWD = _embedded(params, rows, c, dtype)
     angles = _angles(rows.place, c)
-    layer = remat(lambda x, p: (_block(p, x, angles, rows.frame, c), None))
-    deep, start = [], 0
-    for i, stop in enumerate((*(tap + 1 for tap in c.taps), c.L)):
-        piece = jax.tree.map(lambda p: p[start:stop], params["layers"])
-        x_NWD = jax.lax.scan(layer, x_NWD, piece)[0]
-        if i < len(c.taps):
-            merger = jax.tree.map(lambda p: p[i], params["deepstack"])
-            deep.append(_merged(merger, x_NWD, c, norm_first=False))
-        start = stop
-    return jnp.stack([_merged(params["merger"], x_NWD, c, norm_first=True), *deep])
+    block = remat(lambda x_NWD, p: _block(p, x_NWD, angles, rows.frame, c))
+    slot_L = jnp.asarray([c.taps.index(l) if l in c.taps else len(c.taps) for l in range(c.L)])
+
+    def layer(carry, p_slot):
+        p, slot = p_slot
+        x_NWD = block(carry[0], p)
+        return (x_NWD, carry[1].at[slot].set(x_NWD, mode="drop")), None
+
+    x_NWD = _embedded(params, rows, c, dtype)
+    deep = jnp.zeros((len(c.taps), *x_NWD.shape), dtype)  # beside the layers: not kept for each
+    (x_NWD, deep), _ = jax.lax.scan(layer, (x_NWD, deep), (params["layers"], slot_L))
+    deep = jax.lax.map(lambda p_x: _merged(*p_x, c, norm_first=False), (params["deepstack"], deep))
+    return jnp.concatenate([_merged(params["merger"], x_NWD, c, norm_first=True)[None], deep])
 
 
 def _embedded(params, rows, c, dtype):
