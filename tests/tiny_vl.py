@@ -1,4 +1,4 @@
-"""A tiny Qwen3-VL over a byte-level tokenizer, and rows of text with pictures and clips in them."""
+"""A tiny Qwen3-VL over a byte-level tokenizer, rows with pictures and clips; published sizes."""
 
 import numpy as np
 import tiny_tokenizers
@@ -26,6 +26,49 @@ ROWS = {  # text -> the visuals it marks
         ("tall", "long", "wide", "clip"),
     ),
 }
+
+ROPE = {"mrope_interleaved": True, "mrope_section": [24, 20, 20], "rope_type": "default"}
+PUBLISHED_TEXT = {
+    "vocab_size": 151936,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "rope_theta": 5e6,
+}
+PUBLISHED_TEXT |= {
+    "rms_norm_eps": 1e-6,
+    "rope_scaling": ROPE,
+    "hidden_act": "silu",
+    "attention_bias": False,
+}
+PUBLISHED = {  # config.json, as far as it decides anything -> parameters, tensors (report, 1)
+    "2B": (
+        {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28}
+        | {"num_attention_heads": 16},
+        {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16}
+        | {"out_hidden_size": 2048, "deepstack_visual_indexes": [5, 11, 17]},
+        True,
+        (2_127_532_032, 625),  # 626 with the head, which is the embedding
+    ),
+    "8B": (
+        {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36}
+        | {"num_attention_heads": 32},
+        {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16}
+        | {"out_hidden_size": 4096, "deepstack_visual_indexes": [8, 16, 24]},
+        False,
+        (8_767_123_696, 750),
+    ),
+}
+
+
+def published(name):
+    """config.json of a size."""
+    text, tower, tied, _ = PUBLISHED[name]
+    sizes = {
+        "text_config": PUBLISHED_TEXT | text,
+        "vision_config": tower,
+        "tie_word_embeddings": tied,
+    }
+    return {"model_type": "qwen3_vl"} | sizes
 
 
 def visual(grid, seed=0, c=TOWER):

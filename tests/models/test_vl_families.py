@@ -16,34 +16,6 @@ from jaxrl.models import checkpoints, qwen3_vl, spec, vl_families
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "qwen3_vl"
 C = tiny_vl.MODEL
-ROPE = {"mrope_interleaved": True, "mrope_section": [24, 20, 20], "rope_type": "default"}
-TEXT = {"vocab_size": 151936, "num_key_value_heads": 8, "head_dim": 128, "rope_theta": 5e6}
-TEXT |= {"rms_norm_eps": 1e-6, "rope_scaling": ROPE, "hidden_act": "silu", "attention_bias": False}
-PUBLISHED = {  # config.json, as far as it decides anything -> parameters, tensors (report, 1)
-    "2B": (
-        {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28}
-        | {"num_attention_heads": 16},
-        {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16}
-        | {"out_hidden_size": 2048, "deepstack_visual_indexes": [5, 11, 17]},
-        True,
-        (2_127_532_032, 625),  # 626 with the head, which is the embedding
-    ),
-    "8B": (
-        {"hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36}
-        | {"num_attention_heads": 32},
-        {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16}
-        | {"out_hidden_size": 4096, "deepstack_visual_indexes": [8, 16, 24]},
-        False,
-        (8_767_123_696, 750),
-    ),
-}
-
-
-def published(name):
-    """config.json of a size."""
-    text, tower, tied, _ = PUBLISHED[name]
-    sizes = {"text_config": TEXT | text, "vision_config": tower, "tie_word_embeddings": tied}
-    return {"model_type": "qwen3_vl"} | sizes
 
 
 def stored(path):
@@ -71,11 +43,11 @@ def edit(path, config=lambda hf: hf, tensors=lambda x: x):
     save_file(tensors(stored(path)), path / "model.safetensors", {"format": "pt"})
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", tiny_vl.PUBLISHED)
 def test_published_sizes_have_their_parameters(name):
     """Counted from the specs; nothing is allocated."""
-    c = vl_families.from_hf(published(name))
-    assert (spec.count(qwen3_vl.specs(c)), len(checkpoints._names(c))) == PUBLISHED[name][3]
+    c = vl_families.from_hf(tiny_vl.published(name))
+    assert (spec.count(qwen3_vl.specs(c)), len(checkpoints._names(c))) == tiny_vl.PUBLISHED[name][3]
     assert (c.text.rope_theta, c.text.qk_norm, c.mrope) == (5e6, True, (24, 20, 20))
     assert (c.vision.side, c.vision.patch, c.image_id, c.video_id) == (48, 16, 151655, 151656)
     assert vl_families.from_hf(vl_families.to_hf(c)) == c
@@ -83,7 +55,7 @@ def test_published_sizes_have_their_parameters(name):
 
 def test_names_and_shapes_are_those_of_the_files():
     """Some of each kind, from the published 2B."""
-    shapes = {x[0]: x[1] for x in checkpoints._names(vl_families.from_hf(published("2B")))}
+    shapes = {x[0]: x[1] for x in checkpoints._names(vl_families.from_hf(tiny_vl.published("2B")))}
     for name, shape in {
         "model.visual.patch_embed.proj.weight": (1024, 3, 2, 16, 16),
         "model.visual.pos_embed.weight": (2304, 1024),
