@@ -116,7 +116,10 @@ def pad(rendered, *, pad_id, side, length=None, rows=None, width=None, left=Fals
     longest = max(len(x.tokens) for x in rendered)
     length = length or visual_rows.bucket(longest, 64)
     if longest > length:
-        raise ValueError(f"a sequence has {longest} tokens, more than length={length}: raise it")
+        raise ValueError(
+            f"a sequence has {longest} tokens, more than length={length}: raise it, or read its "
+            "visuals with a lower max_pixels or total_pixels"
+        )
     shape = len(rendered), length
     tokens, valid = np.full(shape, pad_id, np.int32), np.zeros(shape, bool)
     position, index = np.zeros((3, *shape), np.int32), np.full(shape, -1, np.int32)

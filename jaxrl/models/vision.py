@@ -122,8 +122,8 @@ def _embedded(params, rows, c, dtype):
     x = ((rows.pixels.astype(jnp.float32) - 127.5) / 127.5).astype(dtype)  # 0 .. 255 -> −1 .. 1
     x = x.reshape(*x.shape[:2], c.channels, c.frames, c.patch, c.patch)
     x_NWD = _affine(x, params, "patch", axes=4)
-    corners_NW4D = params["position"][rows.corner].astype(jnp.float32)
-    position_NWD = (corners_NW4D * rows.weight[..., None]).sum(2)
+    near = lambda i: params["position"][rows.corner[..., i]] * rows.weight[..., i, None]
+    position_NWD = sum(near(i) for i in range(4))  # one at a time: four copies would be the peak
     return x_NWD + position_NWD.astype(dtype)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tiny_vl
 
-from jaxrl.models import checkpoints, decoder, qwen3_vl, rotary
+from jaxrl.models import checkpoints, decoder, lora, qwen3_vl, rotary, spec
+from jaxrl.parallel import mesh, rules
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "qwen3_vl"
 C = tiny_vl.MODEL
@@ -109,3 +110,34 @@ def test_pairs_turn_by_time_row_and_column_in_turn():
     same = jnp.broadcast_to(jnp.arange(5), (3, 1, 5))
     for x, y in zip(qwen3_vl.interleaved(same, c), rotary.angles(same[0], c.text), strict=True):
         np.testing.assert_array_equal(x, y)
+
+
+def test_a_mesh_changes_nothing(params, seen):
+    """Parameters split by their specs, rows of text and of patches over the data axes."""
+    places = mesh.make(data=2, fsdp=2, tensor=2)
+    batch = tiny_vl.batch(("text", "image", "clip", "mixed"), seen, length=128, rows=8, width=32)
+    want, valid = hidden(params, batch)
+    put = rules.shardings(qwen3_vl.specs(C), places, rules.TRAIN)
+    rows = lambda x: jax.sharding.NamedSharding(places, rules.spec(rules.TRAIN, "batch"))
+    there = batch._replace(position=batch.position.swapaxes(0, 1))
+    there = jax.device_put(there, jax.tree.map(rows, there))
+    run = lambda p, b: qwen3_vl.hidden(p, b._replace(position=b.position.swapaxes(0, 1)), C)[0]
+    with jax.set_mesh(places):
+        got = jax.jit(run)(jax.device_put(params, put), there)
+    np.testing.assert_allclose(np.asarray(got)[valid], np.asarray(want)[valid], atol=1e-4)
+
+
+def test_adapters_of_the_decoder_fit(params, seen):
+    """LoRA on the text's layers, the tower frozen, as these embedders were trained."""
+    how = lora.LoraConfig(rank=2, alpha=4.0)
+    adapters = jax.tree.map(
+        lambda s: np.random.default_rng(0).normal(size=s.shape).astype(np.float32) / 4,
+        lora.specs(C.text, how),
+        is_leaf=spec.is_spec,
+    )
+    batch = tiny_vl.batch(["mixed"], seen, **SHAPES)
+    got, _ = hidden(lora.attached(params, adapters, how), batch)
+    want, _ = hidden(lora.merged(params, adapters, how), batch)
+    plain, valid = hidden(params, batch)
+    np.testing.assert_allclose(np.asarray(got)[valid], np.asarray(want)[valid], atol=1e-4)
+    assert np.abs(np.asarray(got - plain)[valid]).max() > 0.1
