@@ -40,7 +40,7 @@ PUBLISHED_TEXT |= {
     "hidden_act": "silu",
     "attention_bias": False,
 }
-PUBLISHED = {  # config.json, as far as it decides anything -> parameters, tensors (report, 1)
+PUBLISHED = {  # text and vision config, tied, (parameters, tensors in the files)
     "2B": (
         {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28}
         | {"num_attention_heads": 16},

@@ -89,7 +89,7 @@ def _expanded(visual):
 
 
 def positions(visual, blocks):
-    """Places of M-RoPE [3, T] int32: time, row and column of each token (arXiv:2409.12191, 3.1).
+    """Places of M-RoPE [3, T] int32: time, row and column of each token (arXiv:2409.12191).
 
     Text advances all three by 1. A block of h × w tokens that begins at b has time b, rows
     b … b + h − 1, columns b … b + w − 1; what follows begins at b + max(h, w).

@@ -142,7 +142,7 @@ def interleaved(position, c):
     """cos and sin [B, T, 1, N/2] of positions [3, B, T]: pairs take time, row, column in turn.
 
     Pair i turns by the row if i ≡ 1 (mod 3) and i < 3 · mrope[1], by the column if i ≡ 2 (mod 3)
-    and i < 3 · mrope[2], else by the time. Interleaved M-RoPE, arXiv:2511.21631, 2.
+    and i < 3 · mrope[2], else by the time. Interleaved M-RoPE, arXiv:2511.21631.
     """
     cos, sin = rotary.angles(position, c.text)  # [3, B, T, 1, N/2]
     i = jnp.arange(c.text.N // 2)

@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from damage import damaged
 
 from jaxrl.data import images, videos
 from jaxrl.data.media import MediaError
@@ -154,3 +155,18 @@ def test_other_bad_input_is_named(tmp_path):
         videos.read(np.zeros((4, 8, 8), np.uint8), C)
     with pytest.raises(ValueError, match=r"video\.fps=0"):
         VideoConfig(fps=0)
+
+
+@pytest.mark.parametrize(
+    "format, codec",
+    [("matroska", "ffv1"), ("mp4", "mpeg4"), ("avi", "mpeg4"), ("mpegts", "mpeg2video")],
+)
+def test_damaged_bytes_are_read_or_named_and_nothing_else(format, codec):
+    """Whatever FFmpeg makes of them, in little time."""
+    rng, data, seen = np.random.default_rng(0), clip(6, format=format, codec=codec), set()
+    for _ in range(20):
+        try:
+            seen.add(videos.read(damaged(data, rng), VideoConfig(seconds=10)).grid[0] <= 3)
+        except MediaError:
+            seen.add("named")
+    assert seen <= {True, "named"} and "named" in seen

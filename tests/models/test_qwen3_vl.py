@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tiny_vl
 
-from jaxrl.models import checkpoints, decoder, lora, qwen3_vl, rotary, spec
+from jaxrl.data import visual_prompts
+from jaxrl.models import checkpoints, decoder, lora, qwen3_vl, rotary, spec, vl_families
 from jaxrl.parallel import mesh, rules
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "qwen3_vl"
@@ -141,3 +142,17 @@ def test_adapters_of_the_decoder_fit(params, seen):
     plain, valid = hidden(params, batch)
     np.testing.assert_allclose(np.asarray(got)[valid], np.asarray(want)[valid], atol=1e-4)
     assert np.abs(np.asarray(got - plain)[valid]).max() > 0.1
+
+
+@pytest.mark.parametrize("name", tiny_vl.PUBLISHED)
+def test_published_sizes_can_be_traced(name):
+    """Shapes alone, nothing is computed: a head of 72 and three taps fit together too."""
+    c = vl_families.from_hf(tiny_vl.published(name))
+    seen = [tiny_vl.visual(grid, c=c.vision) for grid in ((1, 6, 4), (3, 8, 8))]
+    text = "".join(visual_prompts.mark(v) for v in seen)
+    row = visual_prompts.render(tiny_vl.TOKENIZER, text, seen)
+    batch = visual_prompts.pad([row], pad_id=0, side=c.vision.side, length=192)
+    abstract = spec.abstract(qwen3_vl.specs(c), jnp.bfloat16)
+    run = partial(qwen3_vl.hidden, c=c, dtype=jnp.bfloat16)
+    got, _ = jax.eval_shape(run, abstract, batch)
+    assert (got.shape, got.dtype) == ((1, 192, c.text.D), jnp.bfloat16)
