@@ -107,7 +107,12 @@ def decode(source, c):
     frames, found = _picked(source, set(indices.tolist()), c, name, deadline)
     if found <= indices[-1]:
         indices = sample(found, fps, c)
-        frames, _ = _picked(source, set(indices.tolist()), c, name, deadline)
+        frames, again = _picked(source, set(indices.tolist()), c, name, deadline)
+        if again <= indices[-1]:
+            raise MediaError(
+                f"{name} breaks off at frame {found}, then at {again}: convert it to H.264 with "
+                "ffmpeg"
+            )
     return np.stack([frames[i] for i in indices.tolist()]), indices, fps
 
 

@@ -66,7 +66,8 @@ def expand(text, visuals):
     image: <|vision_start|> n · <|image_pad|> <|vision_end|>
     clip:  for each T, <t seconds> and then a block like an image's, of <|video_pad|>
 
-    As Qwen3-VL's first processor did. (transformers 5.23 leaves a clip's outer marks standing.)
+    As Qwen3-VL's first processor did. (transformers 5.23 replaces the pad alone:
+    it leaves the outer marks of a clip standing.)
     """
     either = lambda one, other: f"({re.escape(one)}|{re.escape(other)})"
     found = re.findall(either(IMAGE, VIDEO), text)

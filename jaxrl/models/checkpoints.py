@@ -29,11 +29,14 @@ class Form(NamedTuple):
     specs: Callable  # its config -> the parameter tree as specs
     names: dict  # path in that tree -> (Hugging Face name, layout)
     to_hf: Callable  # its config -> config.json
+    files: Callable = lambda c: {}  # its config -> {further file: JSON}
 
 
 FORMS = {
     decoder.Config: Form(decoder.specs, families.NAMES, families.to_hf),
-    qwen3_vl.Config: Form(qwen3_vl.specs, vl_families.NAMES, vl_families.to_hf),
+    qwen3_vl.Config: Form(
+        qwen3_vl.specs, vl_families.NAMES, vl_families.to_hf, vl_families.processors
+    ),
 }
 
 
@@ -175,8 +178,9 @@ def _configs(c, tokenizer, dtype):
     ids = {"bos_token_id": tokenizer.bos_id, "pad_token_id": tokenizer.pad_id}
     ids["eos_token_id"] = eos[0] if len(eos) == 1 else list(eos)
     ids = {key: value for key, value in ids.items() if value not in (None, [])}
-    model = FORMS[type(c)].to_hf(c) | ids | {"torch_dtype": dtype}
-    return {"config.json": model, "generation_config.json": ids}
+    form = FORMS[type(c)]
+    model = form.to_hf(c) | ids | {"torch_dtype": dtype}
+    return {"config.json": model, "generation_config.json": ids} | form.files(c)
 
 
 def _names(c):

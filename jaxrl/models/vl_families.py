@@ -66,6 +66,7 @@ TOKENS = {  # their keys -> ours, of which qwen3_vl.Config has the defaults
     "vision_end_token_id": "end_id",
 }
 MROPE = ("mrope_section", "mrope_interleaved")
+TOKENS_OF_IMAGE = 4, 1800  # least and most, as the embedder's script and data/images.py have them
 
 
 def canonical(name):
@@ -163,3 +164,20 @@ def _vision_to_hf(c):
         "hidden_act": "gelu_pytorch_tanh",
         "rope_parameters": {"rope_type": "axial", "rope_theta": c.rope_theta},
     }
+
+
+def processors(c):
+    """{file name: JSON} from which transformers cuts pictures and clips for this tower."""
+    least, most = (n * (c.vision.patch * c.vision.merge) ** 2 for n in TOKENS_OF_IMAGE)
+    both = {
+        "processor_class": "Qwen3VLProcessor",
+        "patch_size": c.vision.patch,
+        "temporal_patch_size": c.vision.frames,
+        "merge_size": c.vision.merge,
+        "image_mean": [0.5] * c.vision.channels,
+        "image_std": [0.5] * c.vision.channels,
+    }
+    size = {"shortest_edge": least, "longest_edge": most}
+    image = both | {"image_processor_type": "Qwen2VLImageProcessorFast", "size": size}
+    video = both | {"video_processor_type": "Qwen3VLVideoProcessor"}
+    return {"preprocessor_config.json": image, "video_preprocessor_config.json": video}

@@ -1,6 +1,7 @@
 """Pictures and clips as transformers' processors of Qwen3-VL cut them, and their prompts."""
 
 import importlib
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxrl.data import visual_prompts as prompts
 from jaxrl.data.images import ImageConfig
 from jaxrl.data.media import cut
 from jaxrl.data.videos import VideoConfig
+from jaxrl.models import vl_families
 
 pytestmark = pytest.mark.peers
 C = ImageConfig()
@@ -29,14 +31,13 @@ def noise(h, w, seed=0):
 
 
 @pytest.mark.parametrize("size", [(100, 133), (480, 640), (700, 3000), (20, 20), (2000, 1500)])
-def test_a_picture_has_their_patches(size):
+def test_a_picture_has_their_patches(size, tmp_path):
     """Bit for bit: their resize by Pillow, their order; the values before they are scaled."""
-    processor = theirs("qwen2_vl.image_processing_pil_qwen2_vl", "Qwen2VLImageProcessorPil")(
-        patch_size=16,
-        image_mean=[0.5] * 3,
-        image_std=[0.5] * 3,
-        size={"shortest_edge": C.min_pixels, "longest_edge": C.max_pixels},
-    )
+    kind = theirs("qwen2_vl.image_processing_pil_qwen2_vl", "Qwen2VLImageProcessorPil")
+    published = vl_families.from_hf(tiny_vl.published("2B"))
+    file = tmp_path / "preprocessor_config.json"  # as we write it beside weights
+    file.write_text(json.dumps(vl_families.processors(published)[file.name]))
+    processor = kind.from_pretrained(tmp_path)
     given = Image.fromarray(noise(*size)).resize((size[1], size[0]))
     want = processor(images=[given], return_tensors="np")
     got = images.read(given, C)
