@@ -112,7 +112,8 @@ def pad(rendered, *, pad_id, side, length=None, rows=None, width=None, left=Fals
     """Sequences -> Batch. side: of the tower's table of positions (vision.Config.side).
 
     length, rows and width fix the shapes: columns of text, rows and columns of patches; those not
-    given come from visual_rows.bucket. left: pad before the sequences, not after.
+    given come from visual_rows.bucket. A mesh that splits the batch needs rows that its data axes
+    divide, as it needs such sequences. left: pad before the sequences, not after.
     """
     longest = max(len(x.tokens) for x in rendered)
     length = length or visual_rows.bucket(longest, 64)
