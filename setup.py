@@ -49,6 +49,7 @@ TASKS = [  # environments over kept libraries of tasks, and of what is in the wo
     "reasoning-gym>=0.1.25",
     "tzdata>=2025.1",
 ]
+VISION = ["av>=14", "pillow>=11"]  # pictures and clips to patches
 REPORT = ["matplotlib>=3.10"]  # the curves of report.html
 RETRIEVAL = [  # search by words; graphs for large indexes
     "bm25s>=0.3",
@@ -95,8 +96,9 @@ setup(
         "chat": CHAT,
         "report": REPORT,
         "retrieval": RETRIEVAL,
-        "test": TASKS + CHAT + REPORT + RETRIEVAL + TEST,
+        "vision": VISION,
+        "test": TASKS + CHAT + REPORT + RETRIEVAL + VISION + TEST,
         "bench": BENCH,
-        "dev": TASKS + CHAT + REPORT + RETRIEVAL + TEST + BENCH,
+        "dev": TASKS + CHAT + REPORT + RETRIEVAL + VISION + TEST + BENCH,
     },
 )

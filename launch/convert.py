@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags, logging
 
-from jaxrl.models import checkpoints, decoder, lora, peft_files, spec
+from jaxrl.models import checkpoints, lora, peft_files, spec
 from jaxrl.training import runs
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "What to convert.", required=True)
@@ -33,7 +33,7 @@ def main(argv):
 def _write_model():
     c, params, tokenizer = runs.open_model(CHECKPOINT.value)
     checkpoints.save(params, c, tokenizer, OUT.value, dtype=jnp.dtype(DTYPE.value))
-    return spec.count(decoder.specs(c))
+    return sum(x.size for x in jax.tree.leaves(params))
 
 
 def _write_adapters():

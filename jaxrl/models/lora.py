@@ -12,10 +12,11 @@ params may be held in fewer bits (models/frozen.py); files are those of `peft` (
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 
 from jaxrl.models import decoder
-from jaxrl.models.layers import Adapted, dense
+from jaxrl.models.layers import Adapted, Quantized, dense
 from jaxrl.models.spec import Spec, stack
 
 TARGETS = decoder.MATRICES
@@ -99,7 +100,9 @@ def merged(params, adapters, c, dtype=jnp.float32):
     layers = params["layers"]
     changed = {t: add(layers[t], x) for t, x in adapters["layers"].items()}
     plain = {name: dense(w, dtype) for name, w in layers.items() if name not in changed}
-    rest = {name: dense(w, dtype) for name, w in params.items() if name != "layers"}
+    rest = {name: w for name, w in params.items() if name != "layers"}  # "visual" is a tree
+    whole = lambda x: isinstance(x, Quantized)
+    rest = jax.tree.map(lambda w: dense(w, dtype), rest, is_leaf=whole)
     return rest | {"layers": plain | changed}
 
 

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import tiny_vl
 
-from jaxrl.models import checkpoints, lora, peft_files
+from jaxrl.models import checkpoints, lora, peft_files, qwen3_vl, spec
 from jaxrl.training import setup
 from jaxrl.training.checkpoint import Checkpointer
 
@@ -69,3 +70,15 @@ def test_a_run_without_a_checkpoint_is_refused(run, tmp_path):
     done = convert(tmp_path / "run", tmp_path / "out")
     assert done.returncode != 0 and "holds no checkpoint" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_model_that_sees_is_written_whole(tmp_path):
+    """In bf16, its tower too."""
+    path = ROOT / "tests" / "fixtures" / "qwen3_vl"
+    params = checkpoints.load(path, tiny_vl.MODEL)
+    checkpoints.save(params, tiny_vl.MODEL, tiny_vl.TOKENIZER, tmp_path / "model")
+    done = convert(tmp_path / "model", tmp_path / "out", "--dtype=bfloat16")
+    count = spec.count(qwen3_vl.specs(tiny_vl.MODEL))
+    assert done.returncode == 0 and f"{count:,} parameters in bfloat16" in done.stdout, done.stderr
+    jax.tree.map(np.testing.assert_array_equal, checkpoints.load(tmp_path / "out"), params)

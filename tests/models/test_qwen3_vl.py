@@ -1,0 +1,158 @@
+"""Qwen3-VL: what transformers gave, however patches are packed; a picture changes its own row."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_vl
+
+from jaxrl.data import visual_prompts
+from jaxrl.models import checkpoints, decoder, lora, qwen3_vl, rotary, spec, vl_families
+from jaxrl.parallel import mesh, rules
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "qwen3_vl"
+C = tiny_vl.MODEL
+SHAPES = {"length": 128, "rows": 6, "width": 32}  # one compile for all
+hidden = jax.jit(partial(qwen3_vl.hidden, c=C))
+
+
+@pytest.fixture(scope="module")
+def params():
+    return checkpoints.load(FIXTURE, C)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return np.load(FIXTURE / "expected.npz")
+
+
+@pytest.fixture(scope="module")
+def seen(recorded):
+    """The recorded pictures and clips."""
+    visuals = tiny_vl.visuals()
+    return {k: v._replace(patches=recorded[f"patches_{k}"]) for k, v in visuals.items()}
+
+
+def each(names, seen, params, **how):
+    """Hidden states of each row's own tokens."""
+    states, valid = hidden(params, tiny_vl.batch(names, seen, **SHAPES | how))
+    rows = zip(np.asarray(states), np.asarray(valid), strict=True)
+    return {name: x[v] for name, (x, v) in zip(names, rows, strict=True)}
+
+
+def test_hidden_states_equal_those_transformers_gave(params, recorded, seen):
+    """Text, picture, clip and both, in one padded batch: positions, DeepStack, both GELUs, all."""
+    got = each(tuple(tiny_vl.ROWS), seen, params)
+    for name, x in got.items():
+        np.testing.assert_allclose(x, recorded[name], atol=1e-4)
+    last = np.stack([x[-1] for x in got.values()])
+    logits = last @ np.asarray(qwen3_vl.head(params, C)).T
+    np.testing.assert_allclose(logits, recorded["logits"], atol=1e-4)
+
+
+def test_packing_and_padding_change_nothing(params, seen):
+    """Rows of patches in another order, padding on the left."""
+    names = tuple(tiny_vl.ROWS)
+    here, there = each(names, seen, params), each(names[::-1], seen, params, left=True)
+    for name in names:
+        np.testing.assert_allclose(here[name], there[name], atol=1e-5)
+
+
+def test_a_picture_changes_its_own_row_and_what_follows_it(params, seen):
+    """Frames that share a row of patches, and rows that share a buffer of tokens, stay apart."""
+    names = ("image", "clip", "text", "mixed")
+    before = each(names, seen, params)
+    changed = seen["tall"]._replace(patches=255 - seen["tall"].patches)  # only "mixed" has it
+    after = each(names, seen | {"tall": changed}, params)
+    for name in names[:3]:
+        np.testing.assert_array_equal(before[name], after[name])
+    start = int(tiny_vl.rendered(["mixed"])[0].visual.argmax())
+    np.testing.assert_array_equal(before["mixed"][:start], after["mixed"][:start])
+    assert (np.abs(before["mixed"][start:] - after["mixed"][start:]).max(-1) > 1e-4).all()
+
+
+def test_text_alone_is_what_the_decoder_computes(params):
+    """Bit for bit, so the text's part of a checkpoint serves sampler and learner."""
+    batch = tiny_vl.batch(["text"])
+    assert batch.patches is None
+    where = batch.position[0], np.zeros_like(batch.tokens), batch.valid.astype(np.int32)
+    plain = jax.jit(partial(decoder.forward, c=C.text))(params, batch.tokens, *where)
+    np.testing.assert_array_equal(hidden(params, batch)[0], plain)
+
+
+def test_gradients_reach_every_parameter(params, seen):
+    """DeepStack's mergers and the table of positions too; with layers recomputed backward."""
+
+    def loss(params):
+        batch = tiny_vl.batch(["mixed"], seen, **SHAPES)
+        x, valid = qwen3_vl.hidden(params, batch, C, remat="block")
+        weight = jnp.cos(jnp.arange(x.size)).reshape(x.shape)
+        return (jnp.where(valid[..., None], x, 0) * weight).sum()
+
+    for path, g in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params)):
+        assert np.isfinite(g).all() and np.abs(g).max() > 0, jax.tree_util.keystr(path)
+
+
+def test_pairs_turn_by_time_row_and_column_in_turn():
+    """The published split 24/20/20: T H W twenty times, then T four times."""
+    c = qwen3_vl.Config(
+        text=decoder.Config(V=8, D=24, L=2, H=1, K=1, N=128, F=8, rope_theta=5e6), vision=C.vision
+    )
+    position = np.array([[[7]], [[30]], [[400]]])
+    got = qwen3_vl.interleaved(jnp.asarray(position), c)
+    taken = [0, 1, 2] * 20 + [0] * 4
+    assert [taken.count(axis) for axis in range(3)] == list(c.mrope)
+    angle = [position[axis, 0, 0] * 5e6 ** (-2 * i / 128) for i, axis in enumerate(taken)]
+    np.testing.assert_allclose(got[0][0, 0, 0], np.cos(angle), atol=1e-4)
+    np.testing.assert_allclose(got[1][0, 0, 0], np.sin(angle), atol=1e-4)
+    same = jnp.broadcast_to(jnp.arange(5), (3, 1, 5))
+    for x, y in zip(qwen3_vl.interleaved(same, c), rotary.angles(same[0], c.text), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_mesh_changes_nothing(params, seen):
+    """Parameters split by their specs, rows of text and of patches over the data axes."""
+    places = mesh.make(data=2, fsdp=2, tensor=2)
+    batch = tiny_vl.batch(("text", "image", "clip", "mixed"), seen, length=128, rows=8, width=32)
+    want, valid = hidden(params, batch)
+    put = rules.shardings(qwen3_vl.specs(C), places, rules.TRAIN)
+    rows = lambda x: jax.sharding.NamedSharding(places, rules.spec(rules.TRAIN, "batch"))
+    there = batch._replace(position=batch.position.swapaxes(0, 1))
+    there = jax.device_put(there, jax.tree.map(rows, there))
+    run = lambda p, b: qwen3_vl.hidden(p, b._replace(position=b.position.swapaxes(0, 1)), C)[0]
+    with jax.set_mesh(places):
+        got = jax.jit(run)(jax.device_put(params, put), there)
+    np.testing.assert_allclose(np.asarray(got)[valid], np.asarray(want)[valid], atol=1e-4)
+
+
+def test_adapters_of_the_decoder_fit(params, seen):
+    """LoRA on the text's layers, the tower frozen, as these embedders were trained."""
+    how = lora.LoraConfig(rank=2, alpha=4.0)
+    adapters = jax.tree.map(
+        lambda s: np.random.default_rng(0).normal(size=s.shape).astype(np.float32) / 4,
+        lora.specs(C.text, how),
+        is_leaf=spec.is_spec,
+    )
+    batch = tiny_vl.batch(["mixed"], seen, **SHAPES)
+    got, _ = hidden(lora.attached(params, adapters, how), batch)
+    want, _ = hidden(lora.merged(params, adapters, how), batch)
+    plain, valid = hidden(params, batch)
+    np.testing.assert_allclose(np.asarray(got)[valid], np.asarray(want)[valid], atol=1e-4)
+    assert np.abs(np.asarray(got - plain)[valid]).max() > 0.1
+
+
+@pytest.mark.parametrize("name", tiny_vl.PUBLISHED)
+def test_published_sizes_can_be_traced(name):
+    """Shapes alone, nothing is computed: a head of 72 and three taps fit together too."""
+    c = vl_families.from_hf(tiny_vl.published(name))
+    seen = [tiny_vl.visual(grid, c=c.vision) for grid in ((1, 6, 4), (3, 8, 8))]
+    text = "".join(visual_prompts.mark(v) for v in seen)
+    row = visual_prompts.render(tiny_vl.TOKENIZER, text, seen)
+    batch = visual_prompts.pad([row], pad_id=0, side=c.vision.side, length=192)
+    abstract = spec.abstract(qwen3_vl.specs(c), jnp.bfloat16)
+    run = partial(qwen3_vl.hidden, c=c, dtype=jnp.bfloat16)
+    got, _ = jax.eval_shape(run, abstract, batch)
+    assert (got.shape, got.dtype) == ((1, 192, c.text.D), jnp.bfloat16)
