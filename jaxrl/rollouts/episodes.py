@@ -169,9 +169,11 @@ class Player:
         e.said += world
         if self.limits.history == "kept":
             part = e.parts[-1]
-            heard = {"last_id": part.tokens[-1], "tools": self._schemas}
-            part.add(number, templates.delta(self._tokenizer, world, **heard))
-            room = self.limits.tokens - len(part.tokens)
+            context = {"last_id": part.tokens[-1], "tools": self._schemas}
+            heard = templates.delta(self._tokenizer, world, **context)
+            room = self.limits.tokens - len(part.tokens) - len(heard)
+            if room >= 1:  # what nobody answers is not kept: it could be longer than any row
+                part.add(number, heard)
         else:
             shown = [*e.asked, *e.said]
             whole = templates.render(self._tokenizer, shown, tools=self._schemas)

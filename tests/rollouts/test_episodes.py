@@ -149,6 +149,8 @@ def test_the_last_turn_with_tools_says_so_and_calls_after_it_end_the_episode(pla
 def test_an_episode_without_room_is_cut_and_scored(play, limits, ending):
     e, _ = play(call("add", a=1), "I have much to say, and no room to say it in." * 3, **limits)
     assert e.ending == ending and len(e.parts[0].tokens) >= 5
+    if "tokens" in limits:  # also where a result was longer than what was left: rows are as long
+        assert len(e.parts[0].tokens) <= limits["tokens"]
     chosen = np.array(e.parts[0].chosen)
     assert chosen.sum() <= limits.get("tokens", 5)
     assert e.reward == float(any(m.role == "tool" for m in e.said))
