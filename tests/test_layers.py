@@ -12,8 +12,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted((ROOT / "jaxrl").rglob("*.py"))
 
 RANK = {  # a folder imports smaller ranks and itself
+    "json_lines": -2,
     "messages": -2,
-    "records": -1,  # these two and messages are what crosses folders: every folder may name them
+    "records": -1,  # these four are what crosses folders: every folder may name them
     "tools": -1,
     "ops": 0,
     "parallel": 0,

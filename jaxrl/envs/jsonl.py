@@ -7,11 +7,11 @@ An answer without "####" is taken whole, and may be a number. Other keys are ign
 
 import dataclasses
 import functools
-import json
 import math
 import pathlib
 from typing import NamedTuple
 
+from jaxrl import json_lines
 from jaxrl.envs import answers, prompts
 from jaxrl.envs.base import Step, choose, place
 
@@ -131,14 +131,7 @@ def read(path):
 
 
 def _parse(line):
-    try:
-        record = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as e:
-        raise ValueError(f"not UTF-8 (byte {e.start})") from None
-    except json.JSONDecodeError as e:
-        raise ValueError(f"not JSON ({e.msg} at column {e.colno})") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"a JSON {type(record).__name__}, not an object")
+    record = json_lines.record(line)
     missing = [k for k in ("question", "answer") if k not in record]
     if missing:
         raise ValueError(f"no key {' and '.join(map(repr, missing))}; has {sorted(record)[:5]}")

@@ -8,12 +8,13 @@ Here a content is a text. Whatever JSON can hold may stand in its place, such as
 image that a multimodal encoder opens: contents go from `read` to the encoder, and into a checksum.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from jaxrl import json_lines
 
 IDS = ("_id", "id")
 TEXTS = ("text", "content")
@@ -76,14 +77,7 @@ def parse(line, keys):
 
     keys: groups of names, of which the first that occurs is taken.  returns: (record, values).
     """
-    try:
-        record = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as e:
-        raise ValueError(f"not UTF-8 (byte {e.start})") from None
-    except json.JSONDecodeError as e:
-        raise ValueError(f"not JSON ({e.msg} at column {e.colno})") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"a JSON {type(record).__name__}, not an object")
+    record = json_lines.record(line)
     values = []
     for names in keys:
         name = next((n for n in names if n in record), None)
