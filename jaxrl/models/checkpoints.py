@@ -9,16 +9,33 @@ import hashlib
 import importlib.util
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.data import tokenizers
-from jaxrl.models import decoder, families, gguf, hf_files, spec
+from jaxrl.models import decoder, encoder, encoder_families, families, gguf, hf_files, spec
 
 CACHE_FORMAT = 1  # raise it when a conversion would come out different
+
+
+class Form(NamedTuple):
+    """How one kind of model is stored."""
+
+    specs: Callable  # its config -> the parameter tree as specs
+    names: dict  # path in that tree -> (Hugging Face name, layout)
+    to_hf: Callable  # its config -> config.json
+    generates: bool = True  # text: it has a generation_config.json
+
+
+FORMS = {
+    decoder.Config: Form(decoder.specs, families.NAMES, families.to_hf),
+    encoder.Config: Form(encoder.specs, encoder_families.NAMES, encoder_families.to_hf, False),
+}
 
 
 def source(model, sha256=None):
@@ -72,10 +89,10 @@ def cached_hf(path):
         return out
     reader = gguf.open_file(path)
     c, tokenizer = families.from_hf(gguf.hf_config(reader)), tokenizers.from_gguf(reader)
-    stored, names = _open_gguf(reader), _names(c)
-    _check_shapes(stored, names, path)
+    stored = _open_gguf(reader)
+    _check_shapes(stored, c, path)
     check_vocabulary(c, tokenizer)
-    tensors = [_copy(stored, name) for name, _, _, _ in names]
+    tensors = [_copy(stored, name) for name, _, _, _ in _names(c)]
     try:
         hf_files.write_directory(out, tensors, _configs(c, tokenizer, "float32"), tokenizer)
     except FileExistsError:  # another process was faster; its directory is as good
@@ -84,11 +101,14 @@ def cached_hf(path):
 
 
 def config(path):
-    """decoder.Config of a Hugging Face directory or a GGUF file."""
+    """The config of a Hugging Face directory or a GGUF file: decoder.Config or encoder.Config."""
     path = Path(path)
     if path.suffix == ".gguf":
         return families.from_hf(gguf.hf_config(gguf.open_file(path)))
-    return families.from_hf(hf_files.read_json(path / "config.json"))
+    hf = hf_files.read_json(path / "config.json")
+    if hf.get("model_type") in encoder_families.DEFAULTS:
+        return encoder_families.from_hf(hf)
+    return families.from_hf(hf)
 
 
 def tokenizer(path, c=None):
@@ -111,7 +131,7 @@ def check_vocabulary(c, tokenizer):
 
 def check(path, c):
     """Refuses a checkpoint that lacks a tensor or holds one of another shape. Reads headers."""
-    _check_shapes(_open(Path(path)), _names(c), path)
+    _check_shapes(_open(Path(path)), c, path)
 
 
 def load(path, c=None, shardings=None, dtype=jnp.float32, each=None):
@@ -122,31 +142,33 @@ def load(path, c=None, shardings=None, dtype=jnp.float32, each=None):
     path = Path(path)
     c = config(path) if c is None else c
     stored = _open(path)
-    _check_shapes(stored, _names(c), path)
-    each = each or (lambda x, keys, s: x)
+    _check_shapes(stored, c, path)
+    each, form = each or (lambda x, keys, s: x), FORMS[type(c)]
 
     def build(keys, s, place=None):
-        return each(_leaf(stored, _keys(keys), s, place, dtype), _keys(keys), s)
+        leaf = _leaf(stored, *form.names[_keys(keys)], s, place, dtype)
+        return each(leaf, _keys(keys), s)
 
-    trees = (decoder.specs(c),) if shardings is None else (decoder.specs(c), shardings)
+    trees = (form.specs(c),) if shardings is None else (form.specs(c), shardings)
     return jax.tree_util.tree_map_with_path(build, *trees, is_leaf=spec.is_spec)
 
 
-def save(params, c, tokenizer, path, dtype=None, max_shard_bytes=hf_files.SHARD_BYTES):
+def save(params, c, tokenizer, path, dtype=None, max_shard_bytes=hf_files.SHARD_BYTES, beside=None):
     """Writes a Hugging Face directory that transformers loads; all of it or nothing.
 
-    dtype: of the stored tensors; None keeps the parameters' own. Refuses a `path` that exists.
+    dtype: of the stored tensors; None keeps the parameters' own. beside: {file name: JSON value} to
+    write too. Refuses a `path` that exists.
     """
     check_vocabulary(c, tokenizer)
     host = functools.lru_cache(maxsize=1)(lambda path: np.asarray(_at(params, path)))
 
     def tensor(name, shape, path, index):
-        kind, layout = np.dtype(dtype or _at(params, path).dtype), families.NAMES[path][1]
+        kind, layout = np.dtype(dtype or _at(params, path).dtype), FORMS[type(c)].names[path][1]
         fetch = lambda: families.to_stored(host(path)[index], layout).astype(kind)
         return hf_files.Tensor(name, shape, kind, fetch)
 
     tensors = [tensor(*entry) for entry in _names(c)]
-    configs = _configs(c, tokenizer, tensors[0].dtype.name)
+    configs = _configs(c, tokenizer, tensors[0].dtype.name) | (beside or {})
     hf_files.write_directory(Path(path), tensors, configs, tokenizer, max_shard_bytes)
 
 
@@ -155,8 +177,9 @@ def _configs(c, tokenizer, dtype):
     ids = {"bos_token_id": tokenizer.bos_id, "pad_token_id": tokenizer.pad_id}
     ids["eos_token_id"] = eos[0] if len(eos) == 1 else list(eos)
     ids = {key: value for key, value in ids.items() if value not in (None, [])}
-    model = families.to_hf(c) | ids | {"torch_dtype": dtype}
-    return {"config.json": model, "generation_config.json": ids}
+    form = FORMS[type(c)]
+    configs = {"config.json": ids | form.to_hf(c) | {"torch_dtype": dtype}}
+    return configs | ({"generation_config.json": ids} if form.generates else {})
 
 
 def _names(c):
@@ -164,18 +187,17 @@ def _names(c):
 
     index: () of a leaf stored whole, (layer,), or (layer, expert).
     """
-    out = []
-    for keys, s in jax.tree_util.tree_leaves_with_path(decoder.specs(c), is_leaf=spec.is_spec):
+    out, form = [], FORMS[type(c)]
+    for keys, s in jax.tree_util.tree_leaves_with_path(form.specs(c), is_leaf=spec.is_spec):
         path = _keys(keys)
-        name, layout = families.NAMES[path]
+        name, layout = form.names[path]
         lead = name.count("{}")
         shape = families.stored_shape(s.shape[lead:], layout)
         out += [(name.format(*i), shape, path, i) for i in np.ndindex(s.shape[:lead])]
     return out
 
 
-def _leaf(stored, path, s, place, dtype):
-    name, layout = families.NAMES[path]
+def _leaf(stored, name, layout, s, place, dtype):
     lead = name.count("{}")
     seen = {}  # shards on several devices may hold the same slice: read it once
 
@@ -201,7 +223,10 @@ def _open(path):
     """Either form under Hugging Face names; no tensor is read yet."""
     if path.suffix == ".gguf":
         return _open_gguf(gguf.open_file(path))
-    return hf_files.open_directory(path)
+    stored = hf_files.open_directory(path)
+    given = {families.canonical(name): name for name in stored.shapes}
+    shapes = {ours: stored.shapes[name] for ours, name in given.items()}
+    return hf_files.Stored(shapes, lambda name, index: stored.read(given[name], index))
 
 
 def _open_gguf(reader):
@@ -218,25 +243,27 @@ def _open_gguf(reader):
     return hf_files.Stored(shapes, lambda name, index: gguf.read(reader, names[name])[index])
 
 
-def _check_shapes(stored, names, path):
+def _check_shapes(stored, c, path):
+    names = _names(c)
     for name, shape, _, _ in names:
         if name not in stored.shapes:
             raise ValueError(
-                f"{path} lacks the tensor {name!r}: the download is incomplete, or the "
-                "config is of another model"
+                f"{path} lacks the tensor {name!r}: the download is incomplete, the config is of "
+                "another model, or, if it is the head, this is an embedder (see embedder_files.py)"
             )
         if stored.shapes[name] != shape:
             raise ValueError(
                 f"{path}: tensor {name!r} has shape {stored.shapes[name]}, the config asks for "
                 f"{shape}: weights and config are of different models"
             )
-    _check_no_others(stored, {name for name, _, _, _ in names}, path)
+    _check_no_others(stored, {name for name, _, _, _ in names}, c, path)
 
 
-def _check_no_others(stored, known, path):
+def _check_no_others(stored, known, c, path):
     """Refuses tensors we would compute with if the config had them: layers, experts, biases."""
     number = lambda name: re.sub(r"\.\d+\.", ".{}.", name)
-    ours = {name for name, _ in families.NAMES.values()} - {families.NAMES["head",][0]}
+    table = FORMS[type(c)].names
+    ours = {name for path, (name, _) in table.items() if path != ("head",)}
     others = sorted(name for name in stored.shapes if name not in known and number(name) in ours)
     if others:
         raise ValueError(
