@@ -3,15 +3,14 @@
     shape (rows, width):   width on the ladder, rows = the budget of tokens // width
 
 A shape is compiled once. Rows go from the longest to the shortest, so only the last batch is not
-full, and the padding that remains is the step of the ladder.
+full, and the padding that remains is the step of the ladder: eight widths to each doubling.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-STEPS = ((64, 8), (256, 16), (512, 32), (1024, 64), (4096, 256))  # up to a width: the step
-LAST = 1024  # the step beyond
+NARROWEST = 8
 
 
 class Batch(NamedTuple):
@@ -24,8 +23,8 @@ class Batch(NamedTuple):
 
 def rung(length, longest):
     """The least width of the ladder that holds `length`; never beyond `longest`."""
-    step = next((step for top, step in STEPS if length <= top), LAST)
-    return min(max(-(-length // step) * step, STEPS[0][1]), longest)
+    step = max(2, 2 ** (length - 1).bit_length() // 16)
+    return min(max(-(-length // step) * step, NARROWEST), longest)
 
 
 def batches(rows, pad_id, longest, budget):

@@ -32,9 +32,9 @@ TOLERANCE = 1e-4
 REPEATS = 3
 CASES = (  # name, model, questions, paragraphs
     ("MiniLM, questions", MINILM, 1000, 0),
-    ("MiniLM, paragraphs", MINILM, 0, 200),
-    ("SmolLM2-135M, questions", SMOLLM2, 100, 0),
-    ("SmolLM2-135M, paragraphs", SMOLLM2, 0, 20),
+    ("MiniLM, paragraphs", MINILM, 0, 100),
+    ("SmolLM2-135M, questions", SMOLLM2, 64, 0),
+    ("SmolLM2-135M, paragraphs", SMOLLM2, 0, 16),
 )
 
 

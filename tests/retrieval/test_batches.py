@@ -31,11 +31,12 @@ def test_a_width_has_one_shape_and_only_the_last_batch_has_room():
     assert len({width for _, width in shapes}) == len(shapes)
     assert all(len(batch.index) == len(batch.tokens) for batch in made[:-1])
     padded = sum(batch.tokens.size for batch in made)
-    assert sum(map(len, rows)) / padded > 0.9
+    assert sum(map(len, rows)) / padded > 0.92
 
 
 @pytest.mark.parametrize(
-    "length, width", [(1, 8), (8, 8), (9, 16), (64, 64), (65, 80), (257, 288), (5000, 5120)]
+    "length, width",
+    [(1, 8), (8, 8), (9, 10), (17, 18), (64, 64), (65, 72), (257, 288), (5000, 5120)],
 )
 def test_the_ladder(length, width):
     assert batches.rung(length, 10_000) == width
