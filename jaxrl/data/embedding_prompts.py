@@ -5,6 +5,7 @@
                    Instruct: {instruction}\\nQuery:{text}<|endoftext|>
                and without one, which is how documents are embedded, {text}<|endoftext|>
     qwen3_vl   Qwen3-VL-Embedding (arXiv:2601.04720): a chat, the instruction as the system's turn
+    listwise   E2Rank's pseudo-query, as reranking_prompts.listwise writes it: nothing is added
 
 An image or a video enters qwen3_vl as its mark at the head of the text, videos first; whoever
 prepares pictures expands the marks.
@@ -17,6 +18,8 @@ from typing import NamedTuple
 from jaxrl.data import truncation
 
 END = "<|endoftext|>"
+ANSWER = "<|im_end|>\n<|im_start|>assistant\n"  # the user's turn ends, and the model's begins
+EMPTY_THOUGHT = "<think>\n\n</think>\n\n"
 VL_INSTRUCTION = "Represent the user's input."
 NOTHING = "NULL"  # what an empty object is embedded as
 
@@ -50,8 +53,17 @@ def _qwen3_vl(text, instruction):
     and the models before this one suggest; it was not checked against the checkpoint."""
     return (
         f"<|im_start|>system\n{punctuated(instruction) or VL_INSTRUCTION}<|im_end|>\n"
-        f"<|im_start|>user\n{text or NOTHING}<|im_end|>\n<|im_start|>assistant\n{END}"
+        f"<|im_start|>user\n{text or NOTHING}{ANSWER}{END}"
     )
+
+
+def _listwise(text, instruction):
+    if instruction:
+        raise ValueError(
+            f"instruction={instruction!r} under template='listwise': it is part of the prompt; "
+            "give it to reranking_prompts.listwise"
+        )
+    return text
 
 
 def punctuated(instruction):
@@ -67,6 +79,7 @@ TEMPLATES = {
     "plain": Template(_plain, tail="", specials=True),
     "qwen3": Template(_qwen3, tail=END, specials=False),
     "qwen3_vl": Template(_qwen3_vl, tail=END, specials=False),
+    "listwise": Template(_listwise, tail=ANSWER + EMPTY_THOUGHT, specials=False),
 }
 
 
@@ -94,9 +107,9 @@ def _tail(tokenizer, name):
         same = [x == y for x, y in zip(around, some, strict=False)]
         return len(around) - [*same, False].index(False)
     ids = tokenizer.encode(template.tail)
-    if template.tail and len(ids) != 1:
+    if ids[0] not in tokenizer.special_ids():
         raise ValueError(
-            f"template={name!r} ends in {template.tail!r}, which is no token of this tokenizer: "
-            "use the template that belongs to the model, such as 'plain'"
+            f"template={name!r} ends in {template.tail!r}, which is no special token of this "
+            "tokenizer: use the template that belongs to the model, such as 'plain'"
         )
     return len(ids)

@@ -4,23 +4,21 @@
     qwen3_vl   Qwen3-VL-Reranker (arXiv:2601.04720, official code): no thought, and no new line
                between instruction and query
 
-Both ask for yes or no. `listwise` is E2Rank's prompt, which is embedded: the similarity of that
-vector to a document's own is the document's score.
+Both ask for yes or no. `listwise` is E2Rank's prompt, which is embedded under the template of that
+name: the similarity of its vector to a document's own is the document's score.
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from jaxrl.data import truncation
-from jaxrl.data.embedding_prompts import END, NOTHING, Rows
+from jaxrl.data.embedding_prompts import ANSWER, EMPTY_THOUGHT, END, NOTHING, Rows
 
 SYSTEM = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and "
     'the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
     "<|im_start|>user\n"
 )
-ANSWER = "<|im_end|>\n<|im_start|>assistant\n"
-EMPTY_THOUGHT = "<think>\n\n</think>\n\n"
 LISTWISE = (
     "Given a web search query and some relevant documents, rerank the documents that answer the "
     "query"

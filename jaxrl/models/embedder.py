@@ -2,9 +2,10 @@
 
     vectors_BD = embed(params, tokens_BT, valid_BT, c)
 
-A causal decoder (Qwen3-Embedding, E2Rank, any other) or an encoder (MiniLM, E5, BGE). Other models
-pass their hidden states to `pool`. Files are read in embedder_files.py, texts in
-data/embedding_prompts.py; training is a matter of the losses.
+A causal decoder (Qwen3-Embedding, E2Rank, any other) or an encoder (MiniLM, E5, BGE). What wraps a
+decoder, as a model that also sees, passes its hidden states to `pool`, and that decoder as c.model.
+Files are read in embedder_files.py, texts in data/embedding_prompts.py; training is a matter of the
+losses.
 """
 
 import dataclasses
@@ -80,7 +81,8 @@ def _first(hidden_BTD, valid_BT):
     return heads.last(hidden_BTD[:, ::-1], valid_BT[:, ::-1])
 
 
-def _causal(params, tokens, valid, c, dtype):
+def causal(params, tokens, valid, c, dtype):
+    """Hidden states [B, T, D] of a decoder over rows with one text each; c: decoder.Config."""
     position = jnp.maximum(jnp.cumsum(valid, axis=1) - 1, 0)
     lo, hi = jnp.zeros_like(tokens), valid.astype(tokens.dtype)
     return decoder.forward(params, tokens, position, lo, hi, c, dtype=dtype)
@@ -105,4 +107,4 @@ def _check_length(model, limit):
 
 
 POOLINGS = {"last": heads.last, "mean": _mean, "cls": _first}  # (hidden [B, T, D], valid [B, T])
-HIDDEN = {decoder.Config: _causal, encoder.Config: _both_ways}
+HIDDEN = {decoder.Config: causal, encoder.Config: _both_ways}

@@ -17,7 +17,7 @@ def score(params, tokens, valid, answers, c, *, dtype=jnp.float32):
 
     c: decoder.Config, with a head of its own or tied. NaN for a row without a valid token.
     """
-    hidden_BTD = embedder.HIDDEN[decoder.Config](params, tokens, valid, c, dtype)
+    hidden_BTD = embedder.causal(params, tokens, valid, c, dtype)
     return jax.nn.sigmoid(logit(decoder.head(params), hidden_BTD, valid, answers))
 
 

@@ -4,7 +4,7 @@ import pytest
 import tiny_embedder
 import tiny_tokenizers
 
-from jaxrl.data import embedding_prompts, truncation
+from jaxrl.data import embedding_prompts, reranking_prompts, truncation
 
 TASK = "Retrieve images or text relevant to the user's query"
 VL = "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
@@ -81,8 +81,21 @@ def test_the_tail_of_a_tokenizer_is_found(known):
 
 
 def test_a_template_of_another_model_is_refused():
-    with pytest.raises(ValueError, match="no token of this tokenizer: use the template"):
+    with pytest.raises(ValueError, match="no special token of this tokenizer: use the template"):
         embedding_prompts.encode(tiny_tokenizers.build(), "qwen3", ["a"], 9)
+
+
+def test_a_listwise_prompt_keeps_what_its_vector_is_read_at():
+    """Twenty long documents may be cut, the last tokens of the prompt may not."""
+    tokenizer = tiny_embedder.CHAT
+    prompt = reranking_prompts.listwise("he", ["ab" * 40, "he"])
+    whole = tokenizer.encode(prompt)
+    assert embedding_prompts.encode(tokenizer, "listwise", [prompt], 2000) == ([whole], [])
+    end = tokenizer.encode("<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    rows = embedding_prompts.encode(tokenizer, "listwise", [prompt], 100)
+    assert rows == ([whole[: 100 - len(end)] + end], [0])
+    with pytest.raises(ValueError, match="instruction='Rank' under template='listwise'"):
+        embedding_prompts.encode(tokenizer, "listwise", [prompt], 100, "Rank")
 
 
 def test_cut_keeps_special_tokens_and_the_tail():
