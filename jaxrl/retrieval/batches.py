@@ -3,7 +3,9 @@
     shape (rows, width):   width on the ladder, rows = the budget of tokens // width
 
 A shape is compiled once. Rows go from the longest to the shortest, so only the last batch is not
-full, and the padding that remains is the step of the ladder: eight widths to each doubling.
+full: it has half the rows, a quarter and so on, as few as hold what is left. So a single query is
+no batch of thousands of tokens. The padding that remains is the step of the ladder: eight widths to
+each doubling.
 """
 
 from typing import NamedTuple
@@ -38,6 +40,8 @@ def batches(rows, pad_id, longest, budget):
         width = rung(int(lengths[order[start]]), longest)
         size = max(budget // width, 1)
         index = order[start : start + size]
+        while (size + 1) // 2 >= len(index) and size > 1:
+            size = (size + 1) // 2
         yield _batch(index, rows, pad_id, (size, width))
         start += len(index)
 

@@ -11,6 +11,7 @@ import tiny_embedder
 from safetensors.numpy import load_file
 
 from jaxrl.models import checkpoints, encoder, encoder_families
+from jaxrl.parallel import mesh, rules
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "encoders"
 CASES = sorted(path.name for path in FIXTURES.iterdir())
@@ -86,6 +87,19 @@ def test_every_token_sees_later_ones_and_gradients_are_finite():
     assert np.abs(hidden[0, 0] - hidden[1, 0]).max() > 1e-3
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
     assert np.abs(grads["layers"]["up_bias"]).max() > 0
+
+
+def test_a_mesh_of_eight_devices_changes_nothing():
+    """Weights split over fsdp and tensor, rows over data: axes that do not fit would stop here."""
+    c = tiny_embedder.ENCODER
+    values, specs = tiny_embedder.params(encoder.specs(c)), encoder.specs(c)
+    rows = np.tile(np.array([[2, 4, 5, 6, 3, 0]], np.int32), (4, 1))
+    rows[:, 2] = np.arange(4, 8)
+    where = mesh.make(data=2, fsdp=2, tensor=2)
+    with jax.set_mesh(where):
+        placed = jax.device_put(values, rules.shardings(specs, where, rules.TRAIN))
+        got = forward(placed, rows, rows > 0, c)
+    np.testing.assert_allclose(got, forward(values, rows, rows > 0, c), atol=1e-5)
 
 
 @pytest.mark.parametrize(

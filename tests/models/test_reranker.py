@@ -14,6 +14,7 @@ from jaxrl.models import embedder, embedder_files, reranker
 ANSWERS = Answers(yes=7, no=200)
 ROWS = np.array([[4, 5, 6, 0, 0], [0, 9, 4, 5, 6]], np.int32)
 VALID = np.array([[1, 1, 1, 0, 0], [0, 1, 1, 1, 1]], bool)
+causal = jax.jit(embedder.causal, static_argnums=(3, 4))
 score = jax.jit(partial(reranker.score, answers=ANSWERS), static_argnames="c")
 
 
@@ -22,7 +23,7 @@ def test_the_score_is_the_softmax_of_the_two_logits(tied):
     c = dataclasses.replace(tiny.MODEL, tied=tied)
     params = tiny.params(c)
     got = score(params, ROWS, VALID, c=c)
-    hidden = embedder.causal(params, ROWS, VALID, c, np.float32)
+    hidden = causal(params, ROWS, VALID, c, np.float32)
     for b, last in enumerate((2, 4)):
         logits = params["embed" if tied else "head"] @ np.asarray(hidden[b, last], np.float64)
         odds = np.exp(logits[[ANSWERS.yes, ANSWERS.no]])
