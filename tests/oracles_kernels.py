@@ -85,3 +85,14 @@ def balance(layers, E):
             for e in best:
                 f[e] += 1
     return E * sum(f / tokens * P / tokens)
+
+
+def bidirectional(q, k, v, valid):
+    """y_i = Σ_j softmax_j(q_i·k_j / √d) v_j over the valid j, head by head and query by query."""
+    y = np.zeros(q.shape)
+    for n, i, h in np.ndindex(q.shape[:3]):
+        keys = np.flatnonzero(valid[n])
+        s = k[n, keys, h].astype(np.float64) @ q[n, i, h] / np.sqrt(q.shape[3])
+        w = np.exp(s - s.max())
+        y[n, i, h] = (w / w.sum()) @ v[n, keys, h]
+    return y

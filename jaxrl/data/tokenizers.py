@@ -1,8 +1,9 @@
 """One tokenizer record over the `tokenizers` library, whatever file the vocabulary came from.
 
 Read: a Hugging Face directory, a SentencePiece `.model`, or the vocabulary inside a GGUF file.
-Byte-level BPE and SentencePiece (BPE, Unigram) are supported; WordPiece is not. Chat templates are
-carried here as text and rendered in jaxrl/chat/templates.py.
+Byte-level BPE and SentencePiece (BPE, Unigram) are supported. WordPiece, which encoders have, is
+read from a tokenizer.json; it forgets spaces, so `token_bytes` and `pieces` refuse it. Chat
+templates are carried here as text and rendered in jaxrl/chat/templates.py.
 """
 
 import codecs
@@ -38,6 +39,13 @@ class Tokenizer:
         """Ids of the text. Special tokens written out in it are recognised; none is added."""
         return self.core.encode(text, add_special_tokens=False).ids
 
+    def encode_many(self, texts: Sequence[str], specials: bool = False) -> list[list[int]]:
+        """Ids of each text, on all cores. specials: with what the file says belongs around a text,
+        such as BERT's [CLS] and [SEP]."""
+        return [
+            e.ids for e in self.core.encode_batch_fast(list(texts), add_special_tokens=specials)
+        ]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, special tokens left out."""
         return self.core.decode([int(i) for i in ids], skip_special_tokens=True)
@@ -54,6 +62,10 @@ class Tokenizer:
     def specials(self) -> list[str]:
         """The special tokens, as text."""
         return [t.content for t in self.core.get_added_tokens_decoder().values() if t.special]
+
+    def special_ids(self) -> frozenset[int]:
+        """The special tokens, as ids."""
+        return frozenset(i for i, t in self.core.get_added_tokens_decoder().items() if t.special)
 
     def token_bytes(self) -> list[bytes]:
         """Bytes each id adds to the decoded text [vocab_size]; b"" for special tokens and holes."""

@@ -9,35 +9,16 @@ import hashlib
 import importlib.util
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.data import tokenizers
-from jaxrl.models import decoder, families, gguf, hf_files, qwen3_vl, spec, vl_families
+from jaxrl.models import families, forms, gguf, hf_files, spec
 
 CACHE_FORMAT = 1  # raise it when a conversion would come out different
-
-
-class Form(NamedTuple):
-    """How one kind of model is stored."""
-
-    specs: Callable  # its config -> the parameter tree as specs
-    names: dict  # path in that tree -> (Hugging Face name, layout)
-    to_hf: Callable  # its config -> config.json
-    files: Callable = lambda c: {}  # its config -> {further file: JSON}
-
-
-FORMS = {
-    decoder.Config: Form(decoder.specs, families.NAMES, families.to_hf),
-    qwen3_vl.Config: Form(
-        qwen3_vl.specs, vl_families.NAMES, vl_families.to_hf, vl_families.processors
-    ),
-}
 
 
 def source(model, sha256=None):
@@ -103,14 +84,12 @@ def cached_hf(path):
 
 
 def config(path):
-    """The config of a Hugging Face directory or a GGUF file: decoder.Config or qwen3_vl.Config."""
+    """The config of a Hugging Face directory or a GGUF file: of a type in forms.FORMS."""
     path = Path(path)
     if path.suffix == ".gguf":
         return families.from_hf(gguf.hf_config(gguf.open_file(path)))
     hf = hf_files.read_json(path / "config.json")
-    if hf.get("model_type") == vl_families.TYPE:
-        return vl_families.from_hf(hf, has_head=vl_families.HEAD in _open(path).shapes)
-    return families.from_hf(hf)
+    return forms.from_hf(hf, lambda: _open(path).shapes)
 
 
 def tokenizer(path, c=None):
@@ -145,7 +124,7 @@ def load(path, c=None, shardings=None, dtype=jnp.float32, each=None):
     c = config(path) if c is None else c
     stored = _open(path)
     _check_shapes(stored, c, path)
-    each, form = each or (lambda x, keys, s: x), FORMS[type(c)]
+    each, form = each or (lambda x, keys, s: x), forms.FORMS[type(c)]
 
     def build(keys, s, place=None):
         leaf = _leaf(stored, *form.names[_keys(keys)], s, place, dtype)
@@ -155,21 +134,25 @@ def load(path, c=None, shardings=None, dtype=jnp.float32, each=None):
     return jax.tree_util.tree_map_with_path(build, *trees, is_leaf=spec.is_spec)
 
 
-def save(params, c, tokenizer, path, dtype=None, max_shard_bytes=hf_files.SHARD_BYTES):
+def save(params, c, tokenizer, path, dtype=None, max_shard_bytes=hf_files.SHARD_BYTES, beside=None):
     """Writes a Hugging Face directory that transformers loads; all of it or nothing.
 
-    dtype: of the stored tensors; None keeps the parameters' own. Refuses a `path` that exists.
+    dtype: of the stored tensors; None keeps the parameters' own. beside: {file name: JSON value} to
+    write too. Refuses a `path` that exists.
     """
     check_vocabulary(c, tokenizer)
     host = functools.lru_cache(maxsize=1)(lambda path: np.asarray(_at(params, path)))
 
     def tensor(name, shape, path, index):
-        kind, layout = np.dtype(dtype or _at(params, path).dtype), FORMS[type(c)].names[path][1]
+        kind, layout = (
+            np.dtype(dtype or _at(params, path).dtype),
+            forms.FORMS[type(c)].names[path][1],
+        )
         fetch = lambda: families.to_stored(host(path)[index], layout).astype(kind)
         return hf_files.Tensor(name, shape, kind, fetch)
 
     tensors = [tensor(*entry) for entry in _names(c)]
-    configs = _configs(c, tokenizer, tensors[0].dtype.name)
+    configs = _configs(c, tokenizer, tensors[0].dtype.name) | (beside or {})
     hf_files.write_directory(Path(path), tensors, configs, tokenizer, max_shard_bytes)
 
 
@@ -178,9 +161,9 @@ def _configs(c, tokenizer, dtype):
     ids = {"bos_token_id": tokenizer.bos_id, "pad_token_id": tokenizer.pad_id}
     ids["eos_token_id"] = eos[0] if len(eos) == 1 else list(eos)
     ids = {key: value for key, value in ids.items() if value not in (None, [])}
-    form = FORMS[type(c)]
-    model = form.to_hf(c) | ids | {"torch_dtype": dtype}
-    return {"config.json": model, "generation_config.json": ids} | form.files(c)
+    form = forms.FORMS[type(c)]
+    configs = {"config.json": ids | form.to_hf(c) | {"torch_dtype": dtype}} | form.files(c)
+    return configs | ({"generation_config.json": ids} if form.generates else {})
 
 
 def _names(c):
@@ -188,7 +171,7 @@ def _names(c):
 
     index: () of a leaf stored whole, (layer,), or (layer, expert).
     """
-    out, form = [], FORMS[type(c)]
+    out, form = [], forms.FORMS[type(c)]
     for keys, s in jax.tree_util.tree_leaves_with_path(form.specs(c), is_leaf=spec.is_spec):
         path = _keys(keys)
         name, layout = form.names[path]
@@ -225,7 +208,7 @@ def _open(path):
     if path.suffix == ".gguf":
         return _open_gguf(gguf.open_file(path))
     stored = hf_files.open_directory(path)
-    given = {vl_families.canonical(name): name for name in stored.shapes}
+    given = {families.canonical(name): name for name in stored.shapes}
     shapes = {ours: stored.shapes[name] for ours, name in given.items()}
     return hf_files.Stored(shapes, lambda name, index: stored.read(given[name], index))
 
@@ -249,8 +232,8 @@ def _check_shapes(stored, c, path):
     for name, shape, _, _ in names:
         if name not in stored.shapes:
             raise ValueError(
-                f"{path} lacks the tensor {name!r}: the download is incomplete, or the "
-                "config is of another model"
+                f"{path} lacks the tensor {name!r}: the download is incomplete, the config is of "
+                "another model, or, if it is the head, this is an embedder (see embedder_files.py)"
             )
         if stored.shapes[name] != shape:
             raise ValueError(
@@ -263,8 +246,8 @@ def _check_shapes(stored, c, path):
 def _check_no_others(stored, known, c, path):
     """Refuses tensors we would compute with if the config had them: layers, experts, biases."""
     number = lambda name: re.sub(r"\.\d+\.", ".{}.", name)
-    table = FORMS[type(c)].names
-    ours = {name for name, _ in table.values()} - {table["head",][0]}
+    table = forms.FORMS[type(c)].names
+    ours = {name for path, (name, _) in table.items() if path != ("head",)}
     others = sorted(name for name in stored.shapes if name not in known and number(name) in ours)
     if others:
         raise ValueError(

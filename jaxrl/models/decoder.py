@@ -39,6 +39,7 @@ class Config:
     )
     norm_eps: float = 1e-5
     tied: bool = True  # the head is the embedding
+    headless: bool = False  # untied, and without a head: embeds, gives no logits
     qkv_bias: bool = False  # Qwen2
     qk_norm: bool = False  # Qwen3
     context: int = 8192  # positions the checkpoint was made for
@@ -51,6 +52,8 @@ def specs(c):
         "layers": stack(_layer_specs(c), c.L),
         "norm": Spec((c.D,), ("embed",), "ones"),
     }
+    if c.headless:
+        return tree | {"head": None}
     return tree if c.tied else tree | {"head": Spec((c.V, c.D), ("vocab", "embed"), "embed")}
 
 
@@ -159,7 +162,13 @@ def _finish(p, q, k, v, angles, c):
 
 def head(params):
     """The output matrix [V, D]."""
-    return params.get("head", params["embed"])
+    matrix = params.get("head", params["embed"])
+    if matrix is None:
+        raise ValueError(
+            "the model has no output head (lm_head.weight): it is an embedder; use a checkpoint of "
+            "a language model where logits are needed"
+        )
+    return matrix
 
 
 def columns(params, c, rows):

@@ -1,10 +1,12 @@
 """What the checkpoint families call things: config keys, tensor names and tensor layouts.
 
 Llama (SmolLM2 included), Qwen2, Qwen2.5, Qwen3 and Qwen3-MoE share one name table; a family lacks
-the rows its Config switches off. Pure functions of dicts and arrays: files are read elsewhere.
+the rows its Config switches off. Encoders have encoder_families.py. Pure functions of dicts and
+arrays: files are read elsewhere.
 """
 
 import math
+import re
 
 from jaxrl.models import decoder
 
@@ -71,6 +73,16 @@ REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers
 REQUIRED += ("num_attention_heads",)
 
 
+def canonical(name):
+    """A tensor's name as the tables here have it: with "model." in decoders, bare in encoders.
+
+    Checkpoints saved from the model without its head, as many embedders are, lack the first.
+    """
+    if name.startswith(("embed_tokens.", "layers.", "norm.", "language_model.", "visual.")):
+        return "model." + name
+    return re.sub(r"^(bert|roberta)\.", "", name)
+
+
 def from_hf(hf):
     """config.json as a dict -> decoder.Config. Refuses what the decoder does not compute."""
     if hf.get("model_type") not in DEFAULTS:
@@ -105,8 +117,9 @@ def from_hf(hf):
 
 def to_hf(c):
     """decoder.Config -> config.json as a dict, in the form that transformers 4 and 5 both read."""
+    kind = ARCHITECTURES[family(c)]
     return _experts_to_hf(c) | {
-        "architectures": [ARCHITECTURES[family(c)]],
+        "architectures": [kind.replace("ForCausalLM", "Model") if c.headless else kind],
         "model_type": family(c),
         "vocab_size": c.V,
         "hidden_size": c.D,

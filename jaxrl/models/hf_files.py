@@ -145,7 +145,8 @@ def read_json(file):
 
 
 def write_json(file, value):
-    """A JSON value as a file for people too."""
+    """A JSON value as a file for people too, in a folder made for it if need be."""
+    file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What every model here is made of: the linear map and the norm."""
+"""What every model here is made of: the linear map and the norms."""
 
 import math
 
@@ -109,3 +109,11 @@ def rms_norm(x, scale, eps):
     x32 = x.astype(jnp.float32)
     x32 = x32 * jax.lax.rsqrt(jnp.square(x32).mean(-1, keepdims=True) + eps)
     return (x32 * scale).astype(x.dtype)
+
+
+def layer_norm(x, scale, bias, eps):
+    """(x − mean) / √(variance + ε) · scale + bias over the last axis (arXiv:1607.06450), in f32."""
+    x32 = x.astype(jnp.float32)
+    x32 = x32 - x32.mean(-1, keepdims=True)
+    x32 = x32 * jax.lax.rsqrt(jnp.square(x32).mean(-1, keepdims=True) + eps)
+    return (x32 * scale + bias).astype(x.dtype)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl.models import rotary
-from jaxrl.models.layers import linear
+from jaxrl.models.layers import layer_norm, linear
 from jaxrl.models.spec import Spec, stack
 from jaxrl.ops import segment_attention
 
@@ -159,14 +159,6 @@ def _merged(p, x_NWD, c, *, norm_first):
     x = x if norm_first else norm(x)
     x = jax.nn.gelu(_affine(x, p, "up"), approximate=False)  # exact here, tanh in the blocks
     return _affine(x, p, "down")
-
-
-def layer_norm(x, scale, bias, eps):
-    """(x − mean) / √(variance + ε) · scale + bias over the last axis (arXiv:1607.06450), in f32."""
-    x32 = x.astype(jnp.float32)
-    x32 = x32 - x32.mean(-1, keepdims=True)
-    x32 = x32 * jax.lax.rsqrt(jnp.square(x32).mean(-1, keepdims=True) + eps)
-    return (x32 * scale + bias).astype(x.dtype)
 
 
 def _affine(x, p, name, axes=1):

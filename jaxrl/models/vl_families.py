@@ -69,11 +69,6 @@ MROPE = ("mrope_section", "mrope_interleaved")
 TOKENS_OF_IMAGE = 4, 1800  # least and most, as the embedder's script and data/images.py have them
 
 
-def canonical(name):
-    """A tensor's name with the "model." that checkpoints of the bare model leave out."""
-    return "model." + name if name.startswith(("language_model.", "visual.")) else name
-
-
 def from_hf(hf, *, has_head=True):
     """config.json as a dict -> qwen3_vl.Config. Refuses what we do not compute.
 

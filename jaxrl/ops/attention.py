@@ -1,4 +1,4 @@
-"""Attention over forests: rows that list one or several token trees depth first.
+"""Attention over forests, rows that list token trees depth first, and in both directions.
 
 Each token carries the interval [lo, hi) of its node, nested as the tree is. Key k is visible to
 query q iff k ≤ q and lo_k ≤ lo_q < hi_k, that is, k lies on q's path to the root. A plain sequence
@@ -54,6 +54,43 @@ def whole_mask(tree):
     """`visible` of whole rows [N, W, W]; padding sees itself, as a kernel's softmax needs a key."""
     W = tree.lo.shape[1]
     return visible(tree, slice(0, W), slice(0, W)) | jnp.eye(W, dtype=bool)
+
+
+def bidirectional(q_NWHd, k_NWHd, v_NWHd, valid_NW, *, split=None):
+    """softmax(q·kᵀ / √d)·v over all valid keys of the row; scores and softmax in f32.
+
+    Vaswani et al. 2017, arXiv:1706.03762, eq. 1. Queries of padding return finite junk.
+
+    q, k, v: [N, W, H, d]; valid: [N, W] bool; split: as of `forest`.  returns: q's shape.
+    """
+    ways = kernels.ways(split)
+    path = kernels.choose(
+        jax.default_backend(), q_NWHd, k_NWHd, capability=kernels.capability(), ways=ways
+    )
+    if path == "xla" or ways[2] > 1:  # a kernel needs whole rows
+        return _all_keys(q_NWHd, k_NWHd, v_NWHd, valid_NW)
+    own = jnp.eye(valid_NW.shape[1], dtype=bool)  # as a kernel's softmax needs a key
+    attend = lambda q, k, v, valid, _: kernels.KERNELS[path](q, k, v, valid[:, None, :] | own)
+    return kernels.on_each_device(attend, split)(q_NWHd, k_NWHd, v_NWHd, valid_NW, valid_NW)
+
+
+def _all_keys(q_NWHd, k_NWHd, v_NWHd, valid_NW):
+    """Long rows, a chunk of queries after the other; the backward pass recomputes each."""
+    q_NHWd, k_NHWd, v_NHWd = (x.transpose(0, 2, 1, 3) for x in (q_NWHd, k_NWHd, v_NWHd))
+    q_NHWd = q_NHWd * q_NWHd.shape[-1] ** -0.5
+
+    def attend(q_NHqd):
+        s = jnp.einsum("nhqd,nhkd->nhqk", q_NHqd, k_NHWd).astype(jnp.float32)
+        w = jax.nn.softmax(jnp.where(valid_NW[:, None, None], s, NEG)).astype(v_NHWd.dtype)
+        return jnp.einsum("nhqk,nhkd->nhqd", w, v_NHWd)
+
+    N, H, W, d = q_NHWd.shape
+    if W <= DENSE:
+        return attend(q_NHWd).transpose(0, 2, 1, 3)
+    q = jnp.pad(q_NHWd, ((0, 0), (0, 0), (0, -W % blockwise.CHUNK), (0, 0)))
+    chunks = q.reshape(N, H, -1, blockwise.CHUNK, d).transpose(2, 0, 1, 3, 4)
+    y = jax.lax.map(jax.checkpoint(attend), chunks).transpose(1, 0, 3, 2, 4)
+    return y.reshape(N, -1, H, d)[:, :W]
 
 
 def _xla(q_NWHd, k_NWKd, v_NWKd, tree):

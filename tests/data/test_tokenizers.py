@@ -6,6 +6,7 @@ import json
 import gguf
 import pytest
 import sentencepiece
+import tiny_embedder
 import tiny_tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -246,3 +247,22 @@ def test_bad_input_is_named(tmp_path):
     (tmp_path / "x.model").write_bytes(b"\xff\xff\xff")
     with pytest.raises(ValueError, match=r"x\.model is not a SentencePiece model"):
         tokenizers.load(tmp_path / "x.model")
+
+
+def test_wordpiece_gives_the_ids_of_its_library_and_no_bytes(tmp_path):
+    """Its file may ask for truncation and padding, which would be done behind our back."""
+    core = tiny_embedder.wordpiece().core
+    core.enable_truncation(4)
+    core.enable_padding(length=9)
+    core.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "special_tokens_map.json").write_text('{"pad_token": "[PAD]"}')
+    tokenizer = tokenizers.load(tmp_path)
+    texts = ["The cats sat on the MAT!", "é xyz", ""]
+    core.no_truncation()
+    core.no_padding()
+    for specials in (False, True):
+        wanted = [core.encode(text, add_special_tokens=specials).ids for text in texts]
+        assert tokenizer.encode_many(texts, specials) == wanted
+    assert (tokenizer.pad_id, tokenizer.eos_ids, tokenizer.special_ids()) == (0, (), {0, 1, 2, 3})
+    with pytest.raises(ValueError, match="neither byte-level nor SentencePiece"):
+        tokenizer.token_bytes()

@@ -1,0 +1,110 @@
+"""Text embedders: a model, how its hidden states become one vector, and what it wants to read.
+
+    vectors_BD = embed(params, tokens_BT, valid_BT, c)
+
+A causal decoder (Qwen3-Embedding, E2Rank, any other) or an encoder (MiniLM, E5, BGE). What wraps a
+decoder, as a model that also sees, passes its hidden states to `pool`, and that decoder as c.model.
+Files are read in embedder_files.py, texts in data/embedding_prompts.py; training is a matter of the
+losses.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from jaxrl.data.embedding_prompts import TEMPLATES
+from jaxrl.models import decoder, encoder, heads, rotary
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One embedder."""
+
+    model: decoder.Config | encoder.Config
+    pooling: str  # a key of POOLINGS
+    template: str = "plain"  # a key of TEMPLATES
+    normalize: bool = True  # vectors of length 1
+    dim: int = 0  # leading components that are kept, as Matryoshka training allows; 0 = all
+    limit: int = 0  # tokens of a text; 0 = as many as the model has positions
+
+    def __post_init__(self):
+        for key, table in (("pooling", POOLINGS), ("template", TEMPLATES)):
+            if vars(self)[key] not in table:
+                raise ValueError(f"{key}={vars(self)[key]!r}: give one of {sorted(table)}")
+        if not 0 <= self.dim <= self.model.D:
+            raise ValueError(
+                f"dim={self.dim}: the model gives {self.model.D} components; give at most those, "
+                "or 0 for all"
+            )
+        if self.limit < 0:
+            raise ValueError(f"limit={self.limit}: give tokens of a text, or 0 for all positions")
+        _check_length(self.model, self.limit)
+
+    @property
+    def width(self):
+        """Components of a vector."""
+        return self.dim or self.model.D
+
+    @property
+    def longest(self):
+        """Tokens of a text at most."""
+        return self.limit or _positions(self.model)
+
+
+def embed(params, tokens, valid, c, *, dtype=jnp.float32):
+    """Vectors [B, c.width] f32 of texts: tokens [B, T] int32, valid [B, T] bool.
+
+    Padding on either side changes nothing. A row without a valid token gives NaN.
+    """
+    return pool(HIDDEN[type(c.model)](params, tokens, valid, c.model, dtype), valid, c)
+
+
+def pool(hidden_BTD, valid_BT, c):
+    """One vector [B, c.width] f32 a row of hidden states, of unit length if c.normalize.
+
+        e = h[: dim] / ‖h[: dim]‖,   h the last or first valid state, or the mean of all
+
+    Cut before it is normalised: Kusupati et al. 2022, arXiv:2205.13147.
+    """
+    x_BD = POOLINGS[c.pooling](hidden_BTD.astype(jnp.float32), valid_BT)[:, : c.width]
+    if not c.normalize:
+        return x_BD
+    return x_BD / jnp.maximum(jnp.linalg.norm(x_BD, axis=-1, keepdims=True), 1e-12)
+
+
+def _mean(hidden_BTD, valid_BT):
+    total_BD = jnp.where(valid_BT[..., None], hidden_BTD, 0).sum(1)
+    return total_BD / valid_BT.sum(1, keepdims=True)
+
+
+def _first(hidden_BTD, valid_BT):
+    return heads.last(hidden_BTD[:, ::-1], valid_BT[:, ::-1])
+
+
+def causal(params, tokens, valid, c, dtype):
+    """Hidden states [B, T, D] of a decoder over rows with one text each; c: decoder.Config."""
+    position = jnp.maximum(jnp.cumsum(valid, axis=1) - 1, 0)
+    lo, hi = jnp.zeros_like(tokens), valid.astype(tokens.dtype)
+    return decoder.forward(params, tokens, position, lo, hi, c, dtype=dtype)
+
+
+def _both_ways(params, tokens, valid, c, dtype):
+    return encoder.forward(params, tokens, valid, c, dtype=dtype)
+
+
+def _positions(model):
+    return model.context if isinstance(model, encoder.Config) else rotary.longest(model)
+
+
+def _check_length(model, limit):
+    fix = "lower limit"
+    if isinstance(model, decoder.Config):
+        rotary.check_length(model, limit, f"limit={limit}", fix)
+    elif limit > model.context:
+        raise ValueError(
+            f"limit={limit} is beyond the {model.context} positions that the model learned: {fix}"
+        )
+
+
+POOLINGS = {"last": heads.last, "mean": _mean, "cls": _first}  # (hidden [B, T, D], valid [B, T])
+HIDDEN = {decoder.Config: causal, encoder.Config: _both_ways}
