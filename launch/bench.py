@@ -19,6 +19,7 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "sampler": "launch.benches.sampler",
     "engine": "launch.benches.engine",
     "train_step": "launch.benches.train_step",
+    "encode": "launch.benches.encode",
     "overlap": "launch.benches.overlap",
     "logprobs": "launch.benches.logprobs",
     "estimators": "launch.benches.estimators",

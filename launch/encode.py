@@ -3,8 +3,9 @@
     python -m launch.encode --corpus=FILE_OR_BEIR_DIR --model=MODEL --out=DIR
     python -m launch.encode --from=DIR --dtype=int8 --out=DIR8        # of an index; encodes nothing
 
-A corpus is a .jsonl file of {"_id", "title", "text"} lines, or a BEIR directory. A model is a name
-that jaxrl/retrieval/encoders.py knows, or "module:function" that returns an Encoder.
+A corpus is a .jsonl file of {"_id", "title", "text"} lines, or a BEIR directory. A model is a
+checkpoint (a directory, a .gguf file, package:NAME/FILE), perhaps with #dim=256,pooling=mean behind
+it, or "module:function" that returns an Encoder: jaxrl/retrieval/encoders.py.
 """
 
 import sys

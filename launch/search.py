@@ -22,6 +22,9 @@ INDEX = flags.DEFINE_string("index", None, "Directory of the index.", required=T
 QUERY = flags.DEFINE_multi_string("query", [], "What to search for; may be repeated.")
 TOP = flags.DEFINE_integer("top", 10, "Documents that are shown.", lower_bound=1)
 MODEL = flags.DEFINE_string("model", None, "Who encodes queries, if not by the index's own name.")
+INSTRUCTION = flags.DEFINE_string(
+    "instruction", None, "What queries ask for, if the model is told."
+)
 EXACT = flags.DEFINE_string("exact", None, "The same index in float32, to rescore the best.")
 CORPUS = flags.DEFINE_string("corpus", None, "The documents, to show their texts.")
 RESIDENT = flags.DEFINE_bool("resident", True, "Keep all rows on the devices, not in the files.")
@@ -34,7 +37,7 @@ def main(argv):
     try:
         if argv[1:]:
             raise ValueError(f"unexpected argument {argv[1]!r}: see --help")
-        encoder = encoders.open_encoder(_model())
+        encoder = encoders.open_encoder(_model(), INSTRUCTION.value)
         opened = functools.partial(index.open_index, encoder=encoder, checksums=CHECKSUMS.value)
         source = opened(INDEX.value)
         exact = opened(EXACT.value) if EXACT.value else None

@@ -1,18 +1,26 @@
-"""What retrieval asks of a model, and the table of models by name.
+"""What retrieval asks of a model, and how one is opened by its name.
 
-An encoder turns contents, texts or whatever else its model takes, into unit rows. Nothing in this
-folder knows how: an index is tied to its encoder by the fingerprint alone.
+    open_encoder("runs/minilm")             a checkpoint, as its files describe it
+    open_encoder("runs/mine#dim=256,pooling=mean")
+    open_encoder("my.module:function")      whatever the function returns
+
+An encoder turns contents, texts or whatever else its model takes, into unit rows. An index is tied
+to its encoder by the fingerprint alone.
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib
+import re
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
+from jaxrl.models import checkpoints, embedder_files
 from jaxrl.ops import fingerprint as words
+from jaxrl.retrieval import encode as encode_texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,24 +33,56 @@ class Encoder:
     fingerprint: str  # of the model, the dimension and the instruction of documents
 
 
-ENCODERS: dict[str, Callable[[str], Encoder]] = {}  # "kind" of "kind:rest" -> rest -> Encoder
+OWN = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")  # module:function
+SETTINGS = {"pooling": str, "template": str, "dim": int, "limit": int}  # of embedder.Config
 
 
-def open_encoder(name):
-    """The Encoder of "kind:…", a kind of ENCODERS, or of one's own "module:function"."""
-    kind, colon, rest = name.partition(":")
-    if not colon or not rest:
-        raise ValueError(f"model = {name!r} names no encoder: {_known()}")
-    if kind in ENCODERS:
-        return ENCODERS[kind](rest)
+def open_encoder(name, instruction=None):
+    """The Encoder of a checkpoint, with settings behind a #, or of one's own "module:function".
+
+    instruction: of queries, as the model's template takes it. Documents have none.
+    """
+    own = OWN.fullmatch(name)
+    if own is None or name.startswith("package:"):
+        return _embedder(name, instruction)
+    if instruction is not None:
+        raise ValueError(f"instruction = {instruction!r}: {name!r} has its own; leave it out")
     try:
-        function = getattr(importlib.import_module(kind), rest)
+        function = getattr(importlib.import_module(own[1]), own[2])
     except (ImportError, AttributeError) as e:
-        raise ValueError(f"model = {name!r} cannot be opened ({e}): {_known()}") from None
+        raise ValueError(
+            f"model = {name!r} cannot be opened ({e}): give a directory, a .gguf file, or "
+            '"module:function" that returns a retrieval.encoders.Encoder'
+        ) from None
     encoder = function()
     if not isinstance(encoder, Encoder):
         raise TypeError(f"model = {name!r} gave a {type(encoder).__name__}, not an Encoder")
     return encoder
+
+
+def _embedder(name, instruction):
+    path, _, settings = name.partition("#")
+    path = checkpoints.source(path)
+    c, tokenizer = embedder_files.open_embedder(path, **_settings(name, settings))
+    if not c.normalize:
+        c = dataclasses.replace(c, normalize=True)  # search is by cosine
+    params = checkpoints.load(path, c.model)
+    side = functools.partial(encode_texts.encoder, params, c, tokenizer)
+    how = {key: getattr(c, key) for key in ("pooling", "template", "limit")}
+    print_ = fingerprint(params, dim=c.width, **how)
+    return Encoder(side(), side(instruction=instruction), c.width, print_)
+
+
+def _settings(name, text):
+    """ "pooling=mean,dim=256" -> {"pooling": "mean", "dim": 256}."""
+    found = dict(part.partition("=")[::2] for part in text.split(",") if part)
+    try:
+        return {key: SETTINGS[key](value) for key, value in found.items()}
+    except (KeyError, ValueError) as e:
+        raise ValueError(
+            f"model = {name!r} has settings that cannot be ({e}): give {', '.join(SETTINGS)} as "
+            "KEY=VALUE behind #, with commas between"
+        ) from None
 
 
 def fingerprint(params, **settings):
@@ -74,9 +114,3 @@ def encode(function, contents, dim, ids):
             "its rows by their length"
         )
     return rows
-
-
-def _known():
-    kinds = ", ".join(f"{kind}:…" for kind in ENCODERS)
-    own = '"module:function" that returns a retrieval.encoders.Encoder'
-    return f"give {kinds}, or {own}" if kinds else f"give {own}"

@@ -235,15 +235,6 @@ def test_bad_settings_are_named(change, told):
         build.IndexConfig(**change)
 
 
-def test_encoders_are_opened_by_name():
-    assert encoders.open_encoder("tiny_encoder:opened").dim == 24
-    for name in ("gpt", "tiny_encoder:", "tiny_encoder:missing", "no_such_module:f"):
-        with pytest.raises(ValueError, match="module:function"):
-            encoders.open_encoder(name)
-    with pytest.raises(TypeError, match="not an Encoder"):
-        encoders.open_encoder("collections:Counter")
-
-
 def test_a_fingerprint_tells_parameters_and_settings_apart():
     one = {"a": np.ones((3, 2), np.float32), "b": np.zeros(4, np.float32)}
     seen = encoders.fingerprint(one, dim=2, instruction="x")
