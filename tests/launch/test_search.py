@@ -94,7 +94,7 @@ def test_search_prints_a_table_of_the_best_or_says_why_not(folder):
     assert "an empty query finds nothing" in errors
     assert first.count("│ 2 ") == 1 and "│ 3 " not in out
     assert missing[1].startswith("launch.search: ") and "holds no index" in missing[1]
-    assert "names no encoder" in other[1] and "holds no index" in neither[1]
+    assert "no model at gpt" in other[1] and "holds no index" in neither[1]
     assert not missing[0] + other[0] + neither[0]
 
 
