@@ -22,7 +22,7 @@ def get_config():
     c.sft.optimizer.update(lr=1e-3, warmup=40, b2=0.98, schedule="cosine", final=0.1)
     c.sft.eval.every = 100
     c.sft.checkpoint.every = 100
-    c.rl.steps = 24
+    c.rl.steps = 32
     c.rl.env.params = travel
     c.rl.eval.params = {"split": "test", "size": 128}
     c.rl.eval.every = 8
@@ -43,6 +43,6 @@ def get_config():
     c.rl.reward.update(name="tournament", sigma=0.1)
     c.rl.advantage.name = "arena"
     c.rl.learner.update(width=1024, micro=4)
-    c.rl.optimizer.lr = 2e-4
+    c.rl.optimizer.update(lr=1e-4, clip=0.3)  # one bad batch must not undo what was learned
     c.rl.checkpoint.every = 8
     return c

@@ -25,7 +25,7 @@ from launch.benches import tables
 
 SEEDS = 3
 T_95 = 4.303  # of Student's t with SEEDS − 1 degrees of freedom
-UPDATES, EVERY = 16, 4
+UPDATES, EVERY = 20, 5
 BUDGET = "single_elimination"
 TOPOLOGIES = ("anchor", "swiss", "double_elimination", "single_elimination", "round_robin")
 METHODS = {
