@@ -1,4 +1,4 @@
-"""The engine's two device programs: some steps of all slots, and a piece of one prompt.
+"""The engine's two device programs: some steps of all slots, and pieces of some prompts.
 
 Keys and values lie in pages (pages.py). A program gathers the pages of its sequences once, works on
 that copy as the single-turn sampler does on its trunks and branches, and writes what is new back.
@@ -87,34 +87,34 @@ def decode(params, turned, pool, slots, key, allowed_SV=None, *, model, steps):
     return out, slots, list(map(closed, pool, layers))
 
 
-def prefill(params, pool, table_M, tokens_Q, start, count, *, model):
-    """Keys and values of `count` tokens from column `start` on, of one sequence; the pools.
+def prefill(params, pool, table_PM, tokens_PQ, start_P, count_P, *, model):
+    """Keys and values of the next `count` tokens of P sequences, each from its `start`; the pools.
 
-    tokens_Q: the tokens, padded on the right.
+    tokens_PQ: the tokens, padded on the right. What is new stands behind all pages of a sequence,
+    wherever those end, so that all sequences have one shape.
     """
-    (Q,), (M,) = tokens_Q.shape, table_M.shape
+    (P, Q), M = tokens_PQ.shape, table_PM.shape[1]
     size = pool[0].v.shape[2]
-    room = M * size + Q  # padding may reach beyond the last page
-    column_Q = start + jnp.arange(Q)
-    forest = attention.Forest(jnp.zeros((1, room), jnp.int32), jnp.ones((1, room), jnp.int32))
-    past = [_row(layer, table_M, Q) for layer in pool]
-    past = jax.tree.map(lambda *x: jnp.stack(x), *past)
-    write = lambda x, new: jax.lax.dynamic_update_slice_in_dim(x, new, start, 1)
+    before = M * size
+    column_PQ = start_P[:, None] + jnp.arange(Q)
+    written = jnp.arange(before) < start_P[:, None]
+    there = jnp.concatenate([written, jnp.ones((P, Q), bool)], 1).astype(jnp.int32)
+    forest = attention.Forest(jnp.zeros_like(there), there)
+    past = jax.tree.map(lambda *x: jnp.stack(x), *[_rows(layer, table_PM) for layer in pool])
 
     def attend(q, k, v, layer):
-        y = blockwise_attention.late(q, write(layer[0], k), write(layer[1], v), forest, start)
-        return y, (k[0], v[0])
+        keys, values = (jnp.concatenate(x, 1) for x in zip(layer, (k, v), strict=True))
+        return blockwise_attention.late(q, keys, values, forest, before), (k, v)
 
-    dtype = pool[0].v.dtype
-    how = tokens_Q[None], column_Q[None], attend, past, model
-    _, (k_LQKd, v_LQKd), _ = decoder.blocks(params, *how, dtype=dtype)
-    column_Q = jnp.where(jnp.arange(Q) < count, column_Q, M * size)
-    page_Q, at_Q = _place(table_M[None], column_Q[None], size, len(pool[0].v))
+    how = tokens_PQ, column_PQ, attend, past, model
+    _, (k_LPQKd, v_LPQKd), _ = decoder.blocks(params, *how, dtype=pool[0].v.dtype)
+    column_PQ = jnp.where(jnp.arange(Q) < count_P[:, None], column_PQ, before)
+    page_PQ, at_PQ = _place(table_PM, column_PQ, size, len(pool[0].v))
     put = lambda layer, k, v: Pool(
-        layer.k.at[page_Q[0], :, :, at_Q[0]].set(k, mode="drop"),
-        layer.v.at[page_Q[0], :, at_Q[0]].set(v, mode="drop"),
+        layer.k.at[page_PQ, :, :, at_PQ].set(k, mode="drop"),
+        layer.v.at[page_PQ, :, at_PQ].set(v, mode="drop"),
     )
-    return [put(layer, k_LQKd[i], v_LQKd[i]) for i, layer in enumerate(pool)]
+    return [put(layer, k_LPQKd[i], v_LPQKd[i]) for i, layer in enumerate(pool)]
 
 
 def _drawn(params, hidden_SD, slots, key, allowed_SV, model):
@@ -166,9 +166,9 @@ def _place(table_SM, column_SR, size, n):
     return page_SR, column_SR % size
 
 
-def _row(layer, table_M, spare):
-    """Keys and values of one sequence, with room after them: [1, M·p + spare, K, d] each."""
-    k_MKdp, v_MKpd = (x.at[table_M].get(mode="fill", fill_value=0) for x in layer)
-    rows = (x.swapaxes(1, 2) for x in (k_MKdp.swapaxes(2, 3), v_MKpd))
-    flat = lambda x: x.reshape(-1, *x.shape[2:])
-    return tuple(jnp.pad(flat(x), ((0, spare), (0, 0), (0, 0)))[None] for x in rows)
+def _rows(layer, table_PM):
+    """Keys and values of all pages of each sequence, [P, M·p, K, d] each."""
+    k_PMKdp, v_PMKpd = (x.at[table_PM].get(mode="fill", fill_value=0) for x in layer)
+    k_PMpKd, v_PMpKd = k_PMKdp.transpose(0, 1, 4, 2, 3), v_PMKpd.swapaxes(2, 3)
+    flat = lambda x: x.reshape(len(x), -1, *x.shape[3:])
+    return flat(k_PMpKd), flat(v_PMpKd)

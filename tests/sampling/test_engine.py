@@ -54,10 +54,15 @@ def test_full_log_probs_are_the_learners(drawn):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"slots": 1}, {"pieces": 2}, {"steps": 1, "chunk": 3, "page": 16, "pages": 16}, {"pages": 9}],
+    [
+        {"slots": 1},
+        {"pieces": 4, "slots": 4},
+        {"steps": 1, "chunk": 3, "page": 16, "pages": 16},
+        {"pages": 9},
+    ],
     ids=[
         "one slot",
-        "two pieces a round",
+        "pieces of four prompts in a program",
         "large pages, a token and a small piece at a time",
         "hardly any room",
     ],
@@ -69,6 +74,16 @@ def test_no_schedule_changes_what_is_drawn(drawn, changes):
         np.testing.assert_allclose(got.logp, want.logp, atol=1e-4)
         np.testing.assert_allclose(got.full_logp, want.full_logp, atol=1e-4)
     assert (engine.evicted > 0) == ("pages" in changes and changes["pages"] == 9)
+
+
+def test_pieces_of_like_length_are_one_program():
+    """Prompts of 6, 6, 6 and 19 tokens to compute, in pieces of 8, four a round."""
+    engine, shapes = make(slots=4, pieces=4), []
+    prefill = engine._prefill
+    engine._prefill = lambda *args: shapes.append(args[3].shape) or prefill(*args)
+    asked = [Request(tuple(range(i, i + n)), 2) for i, n in ((5, 7), (50, 7), (90, 7), (120, 20))]
+    assert all(len(job.tokens) == 2 for job in engine.run(asked))
+    assert shapes == [(4, 8), (1, 8), (1, 8)]
 
 
 def test_a_group_computes_its_prompt_once():
