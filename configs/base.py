@@ -112,7 +112,8 @@ def agent():
             "pages": 1024,  # of keys and values, shared by all
             "page": 16,  # tokens of a page
             "steps": 8,  # tokens that are drawn between two looks of the host
-            "chunk": 256,  # tokens of a prompt that are prefilled between two turns of decoding
+            "chunk": 256,  # tokens of a piece of a prompt
+            "pieces": 8,  # so many are prefilled between two turns of decoding
         }
     )
     c.reward = ConfigDict(
