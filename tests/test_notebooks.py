@@ -145,4 +145,4 @@ def test_the_arena_trains_and_reports(arena_run):
     updates = read_rows(workdir / "rl/metrics.jsonl")[0]
     assert [u["judge/calls"] for u in updates] == [56, 56]
     assert 'class="bracket"' in (workdir / "rl/report.html").read_text()
-    assert "copying/report.html sft/report.html rl/report.html" in printed(cells[-1])
+    assert "sft/report.html rl/report.html" in printed(cells[-1])
