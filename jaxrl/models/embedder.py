@@ -1,6 +1,6 @@
 """Text embedders: a model, how its hidden states become one vector, and what it wants to read.
 
-    vectors_BD = embed(params, tokens_BT, valid_BT, c)
+    vectors_BD = embed(params, sequences, c)
 
 A causal decoder (Qwen3-Embedding, E2Rank, any other) or an encoder (MiniLM, E5, BGE). What wraps a
 decoder, as a model that also sees, passes its hidden states to `pool`, and that decoder as c.model.
@@ -51,12 +51,14 @@ class Config:
         return self.limit or _positions(self.model)
 
 
-def embed(params, tokens, valid, c, *, dtype=jnp.float32):
-    """Vectors [B, c.width] f32 of texts: tokens [B, T] int32, valid [B, T] bool.
+def embed(params, sequences, c, *, dtype=jnp.float32, remat="none"):
+    """Vectors [B, c.width] f32 of data.sequences.Sequences [B, T].
 
-    Padding on either side changes nothing. A row without a valid token gives NaN.
+    Padding on either side changes nothing. A row without a valid token gives NaN. dtype, remat: as
+    decoder.forward's.
     """
-    return pool(HIDDEN[type(c.model)](params, tokens, valid, c.model, dtype), valid, c)
+    hidden_BTD = HIDDEN[type(c.model)](params, sequences, c.model, dtype=dtype, remat=remat)
+    return pool(hidden_BTD, sequences.valid, c)
 
 
 def pool(hidden_BTD, valid_BT, c):
@@ -81,15 +83,16 @@ def _first(hidden_BTD, valid_BT):
     return heads.last(hidden_BTD[:, ::-1], valid_BT[:, ::-1])
 
 
-def causal(params, tokens, valid, c, dtype):
+def causal(params, sequences, c, **how):
     """Hidden states [B, T, D] of a decoder over rows with one text each; c: decoder.Config."""
+    tokens, valid = sequences.tokens, sequences.valid
     position = jnp.maximum(jnp.cumsum(valid, axis=1) - 1, 0)
     lo, hi = jnp.zeros_like(tokens), valid.astype(tokens.dtype)
-    return decoder.forward(params, tokens, position, lo, hi, c, dtype=dtype)
+    return decoder.forward(params, tokens, position, lo, hi, c, **how)
 
 
-def _both_ways(params, tokens, valid, c, dtype):
-    return encoder.forward(params, tokens, valid, c, dtype=dtype)
+def _both_ways(params, sequences, c, **how):
+    return encoder.forward(params, sequences.tokens, sequences.valid, c, **how)
 
 
 def _positions(model):

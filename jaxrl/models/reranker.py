@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from jaxrl.models import decoder, embedder, heads
 
 
-def score(params, tokens, valid, answers, c, *, dtype=jnp.float32):
-    """Scores [B] f32 in (0, 1): tokens [B, T] int32, valid [B, T] bool, answers as of `logit`.
+def score(params, sequences, answers, c, *, dtype=jnp.float32):
+    """Scores [B] f32 in (0, 1): data.sequences.Sequences [B, T], answers as of `logit`.
 
     c: decoder.Config, with a head of its own or tied. NaN for a row without a valid token.
     """
-    hidden_BTD = embedder.causal(params, tokens, valid, c, dtype)
-    return jax.nn.sigmoid(logit(decoder.head(params), hidden_BTD, valid, answers))
+    hidden_BTD = embedder.causal(params, sequences, c, dtype=dtype)
+    return jax.nn.sigmoid(logit(decoder.head(params), hidden_BTD, sequences.valid, answers))
 
 
 def logit(head_VD, hidden_BTD, valid_BT, answers):

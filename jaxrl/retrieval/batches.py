@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxrl.data.sequences import Sequences, pad
+
 NARROWEST = 8
 
 
@@ -19,8 +21,7 @@ class Batch(NamedTuple):
     """Rows of one shape."""
 
     index: np.ndarray  # [n] int: which rows these are; the batch may have more, to be ignored
-    tokens: np.ndarray  # [B, W] int32, padded on the right
-    valid: np.ndarray  # [B, W] bool
+    sequences: Sequences  # [B, W], padded on the right
 
 
 def rung(length, longest):
@@ -42,13 +43,6 @@ def batches(rows, pad_id, longest, budget):
         index = order[start : start + size]
         while (size + 1) // 2 >= len(index) and size > 1:
             size = (size + 1) // 2
-        yield _batch(index, rows, pad_id, (size, width))
+        chosen = [rows[i] for i in index]
+        yield Batch(index, pad(chosen, width=width, pad_id=pad_id, count=size))
         start += len(index)
-
-
-def _batch(index, rows, pad_id, shape):
-    tokens, valid = np.full(shape, pad_id, np.int32), np.zeros(shape, bool)
-    valid[len(index) :, 0] = True  # rows that are ignored: one token, or they would compute NaN
-    for b, i in enumerate(index):
-        tokens[b, : len(rows[i])], valid[b, : len(rows[i])] = rows[i], True
-    return Batch(index, tokens, valid)

@@ -92,7 +92,7 @@ def encoder(params, c, tokenizer, **how) -> Callable[[list[str]], np.ndarray]:
 
 
 def over_rows(compute, rows, pad_id, shape, *, longest, budget, progress):
-    """compute(tokens [B, W], valid [B, W]) -> [B, *shape] over rows of ids, in their order: f32.
+    """compute(Sequences [B, W]) -> [B, *shape] over rows of ids, in their order: f32.
 
     While the device computes a batch, the host pads the next. No row may be empty.
     """
@@ -100,7 +100,7 @@ def over_rows(compute, rows, pad_id, shape, *, longest, budget, progress):
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
         task = bar.add_task("encoding", total=len(rows))
         for batch in batches(rows, pad_id, longest, budget):
-            done, waiting = waiting, (batch.index, compute(batch.tokens, batch.valid))
+            done, waiting = waiting, (batch.index, compute(batch.sequences))
             _fetch(done, out)
             bar.advance(task, len(batch.index))
         _fetch(waiting, out)
@@ -114,5 +114,5 @@ def _fetch(done, out):
 
 
 @partial(jax.jit, static_argnames=("c", "dtype"))
-def _embed(params, tokens, valid, *, c, dtype):
-    return embedder.embed(params, tokens, valid, c, dtype=dtype)
+def _embed(params, sequences, *, c, dtype):
+    return embedder.embed(params, sequences, c, dtype=dtype)

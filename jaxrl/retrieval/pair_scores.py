@@ -57,5 +57,5 @@ def scorer(
 
 
 @partial(jax.jit, static_argnames=("answers", "c", "dtype"))
-def _score(params, tokens, valid, *, answers, c, dtype):
-    return reranker.score(params, tokens, valid, answers, c, dtype=dtype)
+def _score(params, sequences, *, answers, c, dtype):
+    return reranker.score(params, sequences, answers, c, dtype=dtype)

@@ -8,6 +8,7 @@ import pytest
 import tiny
 import tiny_embedder
 
+from jaxrl.data.sequences import Sequences
 from jaxrl.models import embedder
 
 VALID = np.array([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [0, 1, 0, 0, 0]], bool)
@@ -16,7 +17,7 @@ ORACLES = {
     "cls": lambda h, valid: h[np.flatnonzero(valid)[0]],
     "mean": lambda h, valid: h[valid].mean(0),
 }
-embed = jax.jit(embedder.embed, static_argnums=3)
+embed = jax.jit(embedder.embed, static_argnums=2)
 
 
 @pytest.mark.parametrize("pooling", ORACLES)
@@ -49,11 +50,13 @@ def test_padding_on_either_side_changes_nothing(make):
     """Left padding, which E2Rank's code has, is as good as right."""
     c, params, _ = make()
     text = np.array([[4, 5, 6, 7]], np.int32)
-    alone = embed(params, text, np.ones((1, 4), bool), c)[0]
+    alone = embed(params, Sequences(text, np.ones((1, 4), bool)), c)[0]
     rows, valid = np.full((2, 8), 9, np.int32), np.zeros((2, 8), bool)
     rows[0, :4], valid[0, :4] = text, True
     rows[1, 4:], valid[1, 4:] = text, True
-    np.testing.assert_allclose(embed(params, rows, valid, c), np.stack([alone, alone]), atol=1e-5)
+    np.testing.assert_allclose(
+        embed(params, Sequences(rows, valid), c), np.stack([alone, alone]), atol=1e-5
+    )
     np.testing.assert_allclose(np.linalg.norm(alone), 1, atol=1e-6)
 
 

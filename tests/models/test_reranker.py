@@ -9,12 +9,13 @@ import pytest
 import tiny
 
 from jaxrl.data.reranking_prompts import Answers
+from jaxrl.data.sequences import Sequences
 from jaxrl.models import embedder, embedder_files, reranker
 
 ANSWERS = Answers(yes=7, no=200)
 ROWS = np.array([[4, 5, 6, 0, 0], [0, 9, 4, 5, 6]], np.int32)
 VALID = np.array([[1, 1, 1, 0, 0], [0, 1, 1, 1, 1]], bool)
-causal = jax.jit(embedder.causal, static_argnums=(3, 4))
+causal = jax.jit(embedder.causal, static_argnums=2)
 score = jax.jit(partial(reranker.score, answers=ANSWERS), static_argnames="c")
 
 
@@ -22,8 +23,8 @@ score = jax.jit(partial(reranker.score, answers=ANSWERS), static_argnames="c")
 def test_the_score_is_the_softmax_of_the_two_logits(tied):
     c = dataclasses.replace(tiny.MODEL, tied=tied)
     params = tiny.params(c)
-    got = score(params, ROWS, VALID, c=c)
-    hidden = causal(params, ROWS, VALID, c, np.float32)
+    got = score(params, Sequences(ROWS, VALID), c=c)
+    hidden = causal(params, Sequences(ROWS, VALID), c)
     for b, last in enumerate((2, 4)):
         logits = params["embed" if tied else "head"] @ np.asarray(hidden[b, last], np.float64)
         odds = np.exp(logits[[ANSWERS.yes, ANSWERS.no]])
@@ -36,10 +37,10 @@ def test_a_model_without_a_head_embeds_and_gives_no_logits():
     c = embedder_files.headless(dataclasses.replace(tiny.MODEL, tied=False))
     params = tiny.params(c)
     assert c.headless and params["head"] is None
-    vectors = embedder.embed(params, ROWS, VALID, embedder.Config(c, "last"))
+    vectors = embedder.embed(params, Sequences(ROWS, VALID), embedder.Config(c, "last"))
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     with pytest.raises(ValueError, match=r"no output head \(lm_head.weight\): it is an embedder"):
-        reranker.score(params, ROWS, VALID, ANSWERS, c)
+        reranker.score(params, Sequences(ROWS, VALID), ANSWERS, c)
 
 
 @pytest.mark.peers
@@ -54,7 +55,7 @@ def test_transformers_agrees(tied, tmp_path):
     params = tiny.params(c)
     checkpoints.save(params, c, tiny.TOKENIZER, tmp_path / "model")
     peer = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
-    got = score(params, ROWS[1:, 1:], VALID[1:, 1:], c=c)
+    got = score(params, Sequences(ROWS[1:, 1:], VALID[1:, 1:]), c=c)
     with torch.no_grad():
         logits = peer(torch.asarray(ROWS[1:, 1:], dtype=torch.long)).logits[:, -1]
     two = torch.stack([logits[:, ANSWERS.no], logits[:, ANSWERS.yes]], 1)

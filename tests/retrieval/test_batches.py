@@ -14,11 +14,11 @@ def test_every_row_is_in_one_batch_as_it_was(lengths, budget):
     rows = [[i % 50 + 1] * n for i, n in enumerate(lengths)]
     seen = []
     for batch in batches.batches(rows, 0, 700, budget):
-        B, W = batch.tokens.shape
+        B, W = batch.sequences.tokens.shape
         assert B * W <= max(budget, W) and len(batch.index) <= B
-        assert batch.valid.any(1).all()  # no row computes NaN
+        assert batch.sequences.valid.any(1).all()  # no row computes NaN
         for b, i in enumerate(batch.index):
-            assert batch.tokens[b][batch.valid[b]].tolist() == rows[i]
+            assert batch.sequences.tokens[b][batch.sequences.valid[b]].tolist() == rows[i]
             seen.append(i)
     assert sorted(seen) == list(range(len(rows)))
 
@@ -27,10 +27,10 @@ def test_a_width_has_one_shape_and_only_the_last_batch_is_smaller():
     rng = np.random.default_rng(0)
     rows = [[1] * n for n in rng.integers(1, 256, 900)]
     made = list(batches.batches(rows, 0, 256, 2048))
-    shapes = {batch.tokens.shape for batch in made}
-    assert len({batch.tokens.shape[1] for batch in made[:-1]}) >= len(shapes) - 1
-    assert all(len(batch.index) == len(batch.tokens) for batch in made[:-1])
-    padded = sum(batch.tokens.size for batch in made)
+    shapes = {batch.sequences.tokens.shape for batch in made}
+    assert len({batch.sequences.tokens.shape[1] for batch in made[:-1]}) >= len(shapes) - 1
+    assert all(len(batch.index) == len(batch.sequences.tokens) for batch in made[:-1])
+    padded = sum(batch.sequences.tokens.size for batch in made)
     assert sum(map(len, rows)) / padded > 0.92
 
 
@@ -38,7 +38,7 @@ def test_a_width_has_one_shape_and_only_the_last_batch_is_smaller():
 def test_what_is_left_over_is_a_batch_of_few_shapes(left, rows):
     """50 rows fit: 50, 25, 13, 7, 4, 2 and 1 are the sizes a last batch can have."""
     (batch,) = batches.batches([[1] * 20] * left, 0, 64, 1000)
-    assert batch.tokens.shape == (rows, 20)
+    assert batch.sequences.tokens.shape == (rows, 20)
 
 
 @pytest.mark.parametrize(

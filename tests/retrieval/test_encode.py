@@ -11,6 +11,7 @@ import tiny_tokenizers
 from absl import logging
 
 from jaxrl.data import reranking_prompts
+from jaxrl.data.sequences import Sequences
 from jaxrl.models import embedder, reranker
 from jaxrl.retrieval import batches, encode, pair_scores
 
@@ -27,12 +28,12 @@ def test_vectors_equal_those_of_texts_encoded_alone(capsys):
     rows = [tokenizer.encode(text + "<|endoftext|>") for text in TEXTS]
     assert found.cut and found.cut == [i for i, row in enumerate(rows) if len(row) > 40]
     rows = [row[:39] + row[-1:] if len(row) > 40 else row for row in rows]
-    shapes = {batch.tokens.shape for batch in batches.batches(rows, 0, 40, 96)}
+    shapes = {batch.sequences.tokens.shape for batch in batches.batches(rows, 0, 40, 96)}
     assert encode._embed._cache_size() == len(shapes) < len(TEXTS) / 2
     width = max(map(len, rows))
     padded = np.array([row + [0] * (width - len(row)) for row in rows], np.int32)
     valid = np.arange(width) < np.array([[len(row)] for row in rows])
-    wanted = jax.jit(embedder.embed, static_argnums=3)(params, padded, valid, c)
+    wanted = jax.jit(embedder.embed, static_argnums=2)(params, Sequences(padded, valid), c)
     np.testing.assert_allclose(found.vectors, wanted, atol=1e-5)
     assert found.vectors.dtype == np.float32 and found.bad == []
 
@@ -81,10 +82,10 @@ def test_pairs_are_scored_in_order_and_within_the_limit(monkeypatch):
     got = score(pairs)
     rows, _ = reranking_prompts.encode(tokenizer, "qwen3_vl", pairs, 320)
     answers = reranking_prompts.answers(tokenizer)
-    alone = jax.jit(lambda *arrays: reranker.score(*arrays, answers, c))
+    alone = jax.jit(lambda params, read: reranker.score(params, read, answers, c))
     padded = np.array([row + [0] * (320 - len(row)) for row in rows], np.int32)
     valid = np.arange(320) < np.array([[len(row)] for row in rows])
-    np.testing.assert_allclose(got, alone(params, padded, valid), atol=1e-5)
+    np.testing.assert_allclose(got, alone(params, Sequences(padded, valid)), atol=1e-5)
     assert said == ["1 of 3 pairs are longer than limit=320 tokens: cut"]
     with pytest.raises(ValueError, match="limit=513"):
         pair_scores.scorer(params, c, tokenizer, "qwen3_vl", limit=513)
