@@ -1,6 +1,7 @@
 """Every key of every kind of run: default and meaning. A config file starts here.
 
 The result is locked: a key that is not listed here is refused, in a file and on the command line.
+Embedders and rerankers: base_embedders.py.
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +12,7 @@ from jaxrl.models import fresh
 
 def rl():
     """Group-relative reinforcement learning (jaxrl/recipes/rl.py)."""
-    c = _common()
+    c = common()
     c.env = ConfigDict(
         {
             "name": "reasoning_gym",  # a key of jaxrl.envs.table.ENVS, or "module:Class"
@@ -68,7 +69,7 @@ def rl():
 
 def agent():
     """Reinforcement learning of agents: many turns, tools, judges (jaxrl/recipes/agent.py)."""
-    c = _common()
+    c = common()
     c.env = ConfigDict(
         {
             "name": "open_travel",  # a key of jaxrl.envs.table.ENVS, or "module:Class"
@@ -177,7 +178,7 @@ def stages():
 
 def sft():
     """Supervised fine-tuning on messages or prompt-response pairs (jaxrl/recipes/sft.py)."""
-    c = _common()
+    c = common()
     c.data = ConfigDict(
         {
             # JSON lines: {"messages": [...]}, rendered by the model's chat template, every turn of
@@ -201,7 +202,7 @@ def sft():
 
 def preference():
     """Learning from preferences: DPO and its kin, reward models (jaxrl/recipes/preference.py)."""
-    c = _common()
+    c = common()
     c.data = ConfigDict(
         {
             # JSON lines: {"prompt": ..., "chosen": ..., "rejected": ...}, and for kto also
@@ -233,7 +234,8 @@ def preference():
     return c.lock()
 
 
-def _common():
+def common():
+    """What every kind of run has."""
     return ConfigDict(
         {
             "seed": 0,

@@ -20,6 +20,7 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "engine": "launch.benches.engine",
     "train_step": "launch.benches.train_step",
     "encode": "launch.benches.encode",
+    "embed_claims": "launch.benches.embed_claims",
     "overlap": "launch.benches.overlap",
     "logprobs": "launch.benches.logprobs",
     "estimators": "launch.benches.estimators",
@@ -35,6 +36,7 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
 FILES = {
     "judge_noise": {"csv", "plot"},
     "arena_claim": {"plot"},
+    "embed_claims": {"plot"},
     "long_context": {"plot"},
     "scaling": {"plot"},
 }

@@ -23,7 +23,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from jaxrl.parallel import hosts
-from jaxrl.recipes import agent, preference, rl, sft, stages
+from jaxrl.recipes import agent, distill, e2rank, embed, preference, reranker, rl, sft, stages
 from jaxrl.training import metrics
 from jaxrl.training.checkpoint import SaveFailed
 
@@ -33,6 +33,16 @@ DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Ask the cluster for the o
 COORDINATOR = flags.DEFINE_string("coordinator", "", "Or: host:port of process 0,")
 PROCESSES = flags.DEFINE_integer("processes", 0, "how many processes there are,")
 PROCESS = flags.DEFINE_integer("process", -1, "and which of them this one is.")
+RECIPES = {
+    "rl": stages,
+    "second": e2rank,
+    "student": distill,
+    "embedder": embed,
+    "reranker": reranker,
+    "engine": agent,
+    "rollout": rl,
+    "loss": preference,
+}
 PATIENCE = flags.DEFINE_integer("patience", 100, "Seconds until a silent process counts as dead.")
 
 
@@ -85,24 +95,22 @@ def train():
     where, steps = _last_stage()
     print(f"report: {where}/report.html")
     if evals and evals[-1]["step"] == steps:
-        kind = next(kind for kind in ("loss", "reward", "accuracy") if kind in evals[0])
+        kind = metrics.headline(evals[0])
         before, after = evals[0][kind], evals[-1][kind]
         print(f"held-out {kind}: before {before:.3f} → after {after:.3f}")
 
 
 def _recipe(c):
-    """The module whose kind of config this is: configs/base.py has a function for each."""
-    if "rl" in c:
-        return stages
-    if "engine" in c:
-        return agent
-    return rl if "rollout" in c else preference if "loss" in c else sft
+    """The module whose kind of config this is: configs/base.py and base_embedders.py have a
+    function for each, and each kind a key that no other has."""
+    return next((module for key, module in RECIPES.items() if key in c), sft)
 
 
 def _last_stage():
     """(directory, updates) of the run, or of the last of its stages."""
     c, where = CONFIG.value, Path(WORKDIR.value)
-    return (where / "rl", c.rl.steps) if "rl" in c else (where, c.steps)
+    last = next((name for name in ("rl", "second", "student") if name in c), None)
+    return (where / last, c[last].steps) if last else (where, c.steps)
 
 
 def _end_early():

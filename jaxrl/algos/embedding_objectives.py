@@ -76,10 +76,12 @@ def e2rank(e, labels, target_NK, c, split):
         InfoNCE (a mean over rows) + λ RankNet(cos(ê_q, e_d)) (a mean over pairs)
 
     arXiv:2510.22733, λ = 2. The positive, the first document, is the labeller's best there, not
-    the dataset's; target_NK holds −rank.
+    the dataset's; target_NK holds −rank. listwise=False ranks by the query itself, the paper's
+    ablation.
     """
     total, stats = info_nce(e, labels, target_NK, c, split)
-    known = _cosines(e["prompt"], e, labels), target_NK, _there(labels)
+    asked_ND = e["prompt" if c.listwise else "query"]
+    known = _cosines(asked_ND, e, labels), target_NK, _there(labels)
     order, of_pairs = ranking_losses.rank_net(*known, temperature=c.rank_temperature)
     rows_a_pair = stats["weight"] / jnp.maximum(of_pairs["weight"], 1)  # both are means in the end
     stats |= {"rank_net": order * rows_a_pair, "rank_accuracy": of_pairs["accuracy"] * rows_a_pair}
@@ -131,7 +133,9 @@ OPTIONS = {  # the keys each objective takes, with their defaults
     "margin_mse": {},
     "list_mle": _TAU,
     "lambda_loss": _TAU | {"mu": 0.0},
-    "e2rank": _TAU | _TERMS | {"margin": math.inf, "rank_weight": 2.0, "rank_temperature": 0.1},
+    "e2rank": _TAU
+    | _TERMS
+    | {"margin": math.inf, "rank_weight": 2.0, "rank_temperature": 0.1, "listwise": True},
 }
 _CHECKS = {  # what a number must be
     "temperature": (lambda x: 0 < x < math.inf, "above 0"),
@@ -157,6 +161,7 @@ class ContrastiveConfig:
     mu: float | None = None
     rank_weight: float | None = None
     rank_temperature: float | None = None
+    listwise: bool | None = None
     dims: tuple[int, ...] = ()  # prefixes that are to be embeddings, too; () = the whole alone
     dim_weights: tuple[float, ...] | None = None  # None = 1 each
     formats: tuple[str, ...] = ()  # keys of FORMATS in which vectors are to be stored

@@ -22,3 +22,8 @@ class Example:
     target: tuple[float, ...] = ()  # of each document, higher = better; () = none is known
     own_only: bool = False  # a classification row: only its own documents are its negatives
     source: str = ""  # batches are of one source
+
+    @property
+    def graded_pair(self):
+        """Two contents and how alike they are, in the place of a query and what answers it."""
+        return len(self.documents) == 1 and len(self.target) == 1

@@ -93,17 +93,26 @@ def answers(tokenizer):
 
 
 def listwise(
-    query: str, documents: Sequence[str], instruction: str = LISTWISE, *, training=False, words=None
+    query: str,
+    documents: Sequence[str],
+    instruction: str = LISTWISE,
+    *,
+    training=False,
+    words=None,
+    chat=True,
 ) -> str:
     """E2Rank's pseudo-query (arXiv:2510.22733, 2.2): a chat of instruction, documents and query.
 
     training: the form of the authors' training code, whose last line and end of the user's turn
     differ from those of its evaluation. words: a document's white-space words beyond these are left
-    out; its evaluation sets 1024. Nothing is appended: the last token is read.
+    out; its evaluation sets 1024. Nothing is appended: the last token is read. chat=False leaves
+    the marks of turns out, for models that know none, as encoders; our choice.
     """
     if words is not None:
         documents = [" ".join(document.split()[:words]) for document in documents]
     listed = "".join(f"[{i}] {document}\n" for i, document in enumerate(documents, 1))
     last = f"Query: {query}{END}" if training else f"Search Query: {query}"
     content = f"{instruction}:\nDocuments:\n{listed}{last}"
+    if not chat:
+        return content
     return f"<|im_start|>user\n{content}{ANSWER}{EMPTY_THOUGHT}"

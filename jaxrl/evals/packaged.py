@@ -21,7 +21,7 @@ def squad(*, sample=0, seed=0):
 
     sample: how many questions, drawn by Python's generator with this seed; 0 = all.
     """
-    articles = json.loads(_folder().joinpath("squad.json").read_text(encoding="utf-8"))["data"]
+    articles = json.loads(squad_file().read_text(encoding="utf-8"))["data"]
     paragraphs = [p for article in articles for p in article["paragraphs"]]
     asked = [
         (q["id"], q["question"], f"p{n}")
@@ -62,5 +62,6 @@ def _task(name, held, asked, sample, seed):
     return Task(name, held, queries, qrels, {}, {})
 
 
-def _folder():
-    return sources.files("hotpotqa")[0].parent
+def squad_file():
+    """The file of SQuAD's dev set, which lies beside HotpotQA's."""
+    return sources.files("hotpotqa")[0].with_name("squad.json")

@@ -29,9 +29,9 @@ def prepare(c, workdir):
     write_expert(c, workdir)
     if not c.sft.model.checkpoint:
         start = fresh.FreshConfig(**c.start)
-        _once(workdir / "start", lambda path: fresh.write(path, _texts(workdir), start, c.sft.seed))
+        once(workdir / "start", lambda path: fresh.write(path, _texts(workdir), start, c.sft.seed))
     before = sft_config(c, workdir)
-    agent.plan(_with_checkpoint(c.rl, before.model.checkpoint))
+    agent.plan(with_checkpoint(c.rl, before.model.checkpoint))
     return sft.prepare(before, workdir / "sft")
 
 
@@ -39,7 +39,7 @@ def run(c, workdir, p=None):
     """Both stages, or what is left of them.  returns: the rows of eval.jsonl of RL, oldest first;
     none if a signal asked to stop during SFT."""
     policy = fine_tune(c, workdir, p)
-    return agent.run(_with_checkpoint(c.rl, policy), Path(workdir) / "rl") if policy else []
+    return agent.run(with_checkpoint(c.rl, policy), Path(workdir) / "rl") if policy else []
 
 
 def fine_tune(c, workdir, p=None):
@@ -50,7 +50,7 @@ def fine_tune(c, workdir, p=None):
         sft.run(sft_config(c, workdir), workdir / "sft", p)
     if not metrics.finished(workdir / "sft", c.sft.steps):
         return None
-    _once(workdir / "policy", lambda path: _export(workdir / "sft", path))
+    once(workdir / "policy", lambda path: _export(workdir / "sft", path))
     return workdir / "policy"
 
 
@@ -77,7 +77,7 @@ def write_expert(c, workdir):
     later = range(count, count + held_out)
     write = functools.partial(_write_rows, env=env, schemas=c.rl.rollout.schemas)
     for name, indices in (("expert", range(count)), ("expert_held_out", later)):
-        _once(workdir / f"{name}.jsonl", functools.partial(write, indices=indices))
+        once(workdir / f"{name}.jsonl", functools.partial(write, indices=indices))
 
 
 def _write_rows(path, *, env, indices, schemas):
@@ -106,13 +106,14 @@ def _export(run_dir, path):
     checkpoints.save(params, model, tokenizer, path)
 
 
-def _with_checkpoint(c, path):
+def with_checkpoint(c, path):
+    """The config of a run that begins with the model at `path`."""
     made = c.copy_and_resolve_references()
     made.model.checkpoint = str(path)
     return made
 
 
-def _once(path, make):
+def once(path, make):
     """Makes a file or directory whole, or leaves it as it is."""
     if path.exists():
         return

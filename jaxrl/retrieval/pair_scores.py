@@ -30,19 +30,20 @@ def scorer(
     limit=LIMIT,
     budget=encode.BUDGET,
     dtype=jnp.float32,
+    logits=False,
     progress=False,
 ) -> Callable[[list[tuple[str, str]]], np.ndarray]:
     """pairs (query, document) -> scores [n] f32. Warns of pairs that were cut.
 
-    c: decoder.Config; template: a key of reranking_prompts.TEMPLATES. The rest as of
-    encode.encode.
+    c: decoder.Config; template: a key of reranking_prompts.TEMPLATES; logits: log odds of yes over
+    no, not their sigmoid. The rest as of encode.encode.
     """
     rotary.check_length(c, limit, f"limit={limit}", "lower limit")
     if template not in reranking_prompts.TEMPLATES:
         known = sorted(reranking_prompts.TEMPLATES)
         raise ValueError(f"template={template!r}: give one of {known}")
     answers = reranking_prompts.answers(tokenizer)
-    compute = partial(_score, params, answers=answers, c=c, dtype=dtype)
+    compute = partial(_logit, params, answers=answers, c=c, dtype=dtype)
 
     def run(pairs):
         rows, cut = reranking_prompts.encode(tokenizer, template, pairs, limit, instruction)
@@ -51,11 +52,12 @@ def scorer(
                 "%d of %d pairs are longer than limit=%d tokens: cut", len(cut), len(pairs), limit
             )
         how = {"longest": limit, "budget": budget, "progress": progress}
-        return encode.over_rows(compute, rows, tokenizer.pad_id, (), **how)
+        found = encode.over_rows(compute, rows, tokenizer.pad_id, (), **how)
+        return found if logits else np.asarray(jax.nn.sigmoid(found))
 
     return run
 
 
 @partial(jax.jit, static_argnames=("answers", "c", "dtype"))
-def _score(params, sequences, *, answers, c, dtype):
-    return reranker.score(params, sequences, answers, c, dtype=dtype)
+def _logit(params, sequences, *, answers, c, dtype):
+    return reranker.logits(params, sequences, answers, c, dtype=dtype)

@@ -71,6 +71,12 @@ SCHEMA = {
     "preference/margin": ("nats", "mean reward of the preferred response over the other"),
     "preference/chosen": ("nats", "mean implicit reward of preferred responses"),
     "preference/rejected": ("nats", "mean implicit reward of the others"),
+    "embed/accuracy": ("fraction", "rows whose positive is above all negatives, or answer right"),
+    "embed/positive": ("cosine", "mean of a query and its positive"),
+    "embed/false_negatives": ("contents", "mean number a row left out of its negatives"),
+    "embed/rank_net": ("nats", "RankNet's loss on the order of listed documents, per pair"),
+    "embed/rank_accuracy": ("fraction", "pairs of listed documents in the right order"),
+    "embed/cut": ("texts", "count that were too long, and lost tokens"),
     "correction/weight": ("ratio", "mean weight of the sampler-to-learner correction"),
     "correction/cut": ("fraction", "tokens whose weight was truncated or set to 0"),
     "sampler/gap_mean": ("nats", "mean |log-prob of sampler − of learner|, staleness included"),
@@ -157,10 +163,11 @@ class Writer:
         """One evaluated set: {step, name, n, correct, accuracy, low, high, rows}.
 
         With `reward` in place of correct and accuracy where tasks have degrees; where nothing is
-        answered {step, name, n, loss} and figures of its kind.
+        answered {step, name, n, loss} and figures of its kind; of retrieval {step, name, n,
+        ndcg@10, …, examples}.
         """
         _append(self._evals, row)
-        kind = next(kind for kind in ("loss", "reward", "accuracy") if kind in row)
+        kind = headline(row)
         self._chart({f"eval/{row['name']}": row[kind]}, row["step"])
 
     def _chart(self, values, step):
@@ -221,6 +228,11 @@ def read_rows(path):
             except json.JSONDecodeError:
                 broken += 1
     return rows, broken
+
+
+def headline(row):
+    """Which figure of a row of eval.jsonl is the one to look at."""
+    return next(kind for kind in ("ndcg@10", "loss", "reward", "accuracy") if kind in row)
 
 
 def finished(run_dir, steps):

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 
@@ -133,6 +134,12 @@ class Base:
     def place_rows(self, x, axis=0):
         """A host array on the mesh: `axis` is the batch or this process's part, then columns."""
         return hosts.spread(x, self._split(x.ndim, axis))
+
+    def place_batch(self, tree):
+        """Host arrays of a whole batch, alike in every process, split by their first axis."""
+        split = NamedSharding(self.mesh, rules.spec(rules.TRAIN, "batch"))
+        place = lambda x: jax.make_array_from_callback(x.shape, split, lambda at: x[at])
+        return jax.tree.map(lambda x: place(np.asarray(x)), tree)
 
     def place_micro(self, rows, used, micro):
         """This process's Rows [N, ..] -> (Rows [C, micro, ..], each micro-batch split over the

@@ -165,19 +165,31 @@ def make_train_step(
         (loss, (stats, _)), grads = zeros
         start = (loss, stats, grads), jnp.zeros(rows.slot.shape, jnp.float32)
         (loss, stats, grads), logp = jax.lax.fori_loop(0, count, add, start)
-        weight, routing = stats.pop("weight"), stats.pop("routing", None)
-        divisor = jnp.maximum(stats.pop("divisor", weight), 1)
-        grads = jax.tree.map(lambda g: g / divisor, grads)
-        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"rounding"))
-        key = jax.random.fold_in(key, state.step)
-        state, norm, finite = _apply(state, grads, weight > 0, tx, key)
-        metrics = {name: x / jnp.maximum(weight, 1) for name, x in stats.items()}
-        metrics |= {"policy/loss": loss / divisor, "optim/grad_norm": norm}
+        routing = stats.pop("routing", None)
+        state, metrics = apply(state, loss, stats, grads, tx, seed)
         metrics |= {} if routing is None else moe.metrics(routing)
         logp = mesh.constrain(logp, rules.TRAIN, None, "batch", None)  # each host reads its rows
-        return state, metrics | {"optim/skipped": 1 - finite.astype(jnp.float32)}, logp
+        return state, metrics, logp
 
     return step
+
+
+def apply(state, loss, stats, grads, tx, seed):
+    """One optimizer step on sums over a batch: (state, metrics).
+
+    stats["weight"] divides all sums, once, unless stats["divisor"] says by what to divide the loss.
+    seed: of the rounding of parameters in bfloat16.
+    """
+    weight = stats["weight"]
+    divisor = jnp.maximum(stats.get("divisor", weight), 1)
+    grads = jax.tree.map(lambda g: g / divisor, grads)
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"rounding"))
+    key = jax.random.fold_in(key, state.step)
+    state, norm, finite = _apply(state, grads, weight > 0, tx, key)
+    rest = {name: x for name, x in stats.items() if name not in ("weight", "divisor")}
+    metrics = {name: x / jnp.maximum(weight, 1) for name, x in rest.items()}
+    metrics |= {"policy/loss": loss / divisor, "optim/grad_norm": norm}
+    return state, metrics | {"optim/skipped": 1 - finite.astype(jnp.float32)}
 
 
 def _apply(state, grads, any_loss, tx, key):

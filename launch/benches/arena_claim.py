@@ -11,20 +11,17 @@ elimination makes. "utility itself" is GRPO on what no judge can know. What is s
 utility of greedy episodes on held-out tasks, with Student's 95 % interval over seeds.
 """
 
-import contextlib
 import pathlib
 import tempfile
 
-import jax
 import numpy as np
 
 from configs import arena_travel_tiny
 from jaxrl.ops import tournament
 from jaxrl.recipes import agent, agent_plan, agent_run, stages
-from launch.benches import tables
+from launch.benches import several, tables
 
 SEEDS = 3
-T_95 = 4.303  # of Student's t with SEEDS − 1 degrees of freedom
 UPDATES, EVERY = 20, 5
 BUDGET = "single_elimination"
 TOPOLOGIES = ("anchor", "swiss", "double_elimination", "single_elimination", "round_robin")
@@ -42,17 +39,17 @@ def run(peer, plot_file=None):
     """Yields a row a method; writes the curves to the file asked for."""
     if peer is not None:
         raise ValueError(f"--peer={peer}: arena_claim compares methods: leave it out")
-    with tempfile.TemporaryDirectory() as folder, _compiled_once(f"{folder}/compiled"):
+    with tempfile.TemporaryDirectory() as folder, several.compiled_once(f"{folder}/compiled"):
         yield from _run(pathlib.Path(folder), plot_file)
 
 
 def _run(folder, plot_file):
-    with _quiet(folder / "log.txt"):
+    with several.quiet(folder / "log.txt"):
         start, sigma = _start(folder)
     yield tables.Row("spread of utility inside a group at the start = σ_noise", sigma, "utility")
     curves = {}
     for name, changes in METHODS.items():
-        with _quiet(folder / "log.txt"):
+        with several.quiet(folder / "log.txt"):
             curves[name] = [
                 _curve(start, changes, sigma, seed, folder / f"{name}-{seed}")
                 for seed in range(SEEDS)
@@ -68,8 +65,7 @@ def interval(curves):
     """Curves of all seeds, [(update, utility)] each -> arrays: updates, mean, half-width."""
     updates = np.array([step for step, _ in curves[0]])
     values = np.array([[value for _, value in curve] for curve in curves])
-    half = T_95 * values.std(0, ddof=1) / len(values) ** 0.5
-    return updates, values.mean(0), half
+    return updates, *several.interval(values)
 
 
 def calls(name):
@@ -112,27 +108,3 @@ def _curve(policy, changes, sigma, seed, workdir):
     """[(update, mean held-out utility)] of one run."""
     rows = agent.run(_config(policy, changes, sigma, seed), workdir)
     return [(row["step"], row["reward"]) for row in rows]
-
-
-@contextlib.contextmanager
-def _compiled_once(folder):
-    """All runs have the same programs: later ones read what the first has compiled."""
-    settings = {
-        "jax_compilation_cache_dir": folder,
-        "jax_persistent_cache_min_compile_time_secs": 0.5,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
-
-
-@contextlib.contextmanager
-def _quiet(path):
-    """What the runs print goes to a file: the bench has lines of its own."""
-    with path.open("a") as log, contextlib.redirect_stdout(log):
-        yield

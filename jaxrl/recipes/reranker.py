@@ -1,0 +1,196 @@
+"""Training of pointwise rerankers: pairs of query and document → yes or no → update.
+
+    −log p(l | instruction, query, document),   l ∈ {yes, no}, over the whole vocabulary
+
+Qwen3-VL-Reranker (arXiv:2601.04720). The rows are those of an embedder: each of a row's documents
+is a pair with its query, and the first one's answer is yes. The loop is `recipes.sft.train`; the
+model is left in WORKDIR/reranker.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxrl.data import embedding_rows, reranking_prompts, sequences, visual_rows
+from jaxrl.data.contents import Example
+from jaxrl.models import checkpoints, reranker, rotary
+from jaxrl.ops import contrastive_losses, ranking_metrics
+from jaxrl.parallel import hosts
+from jaxrl.recipes import embed_batches, embed_plan, sft
+from jaxrl.report import page
+from jaxrl.retrieval import pair_scores
+from jaxrl.training import embedding_step, metrics, setup
+from jaxrl.training.session import Session
+
+MODEL = "reranker"  # where a run leaves what it has made
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run's model and data."""
+
+    base: setup.Base
+    answers: reranking_prompts.Answers
+    examples: list[Example]
+    held_out: list[Example]  # [] = no evaluation
+
+
+def prepare(c, workdir):
+    """The Plan of a run, new or resumed; raises on bad settings before anything is computed."""
+    p = plan(c)
+    setup.write_config(c, workdir)
+    return p
+
+
+def run(c, workdir, p=None):
+    """Trains as `c` says, or goes on with what `workdir` holds; writes the model and the report.
+
+    returns: rows of eval.jsonl, oldest first.
+    """
+    p = prepare(c, workdir) if p is None else p
+    if hosts.first():
+        metrics.print_config(c.to_dict())
+    batches = embedding_rows.batches(p.examples, c.data.batch, c.seed)
+    with Session(c, p.base, workdir, batches) as s:
+        parts = Parts(c, p, s)
+        parts.evaluate(s.state, s.start)
+        state = sft.train(c, s.state, batches, parts.learn, parts.after)
+        s.save(state)
+        if int(state.step) >= c.steps and not (Path(workdir) / MODEL).exists():
+            params = p.base.policy()[1](state.params, s.frozen)
+            checkpoints.save(params, p.base.model, p.base.tokenizer, Path(workdir) / MODEL)
+    if hosts.first():
+        page.write(workdir)
+    return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
+
+
+def plan(c):
+    """Reads all rows; raises, naming key, value and fix, on any setting that cannot work."""
+    for key, value, least in (
+        ("steps", c.steps, 1),
+        ("data.batch", c.data.batch, 1),
+        ("data.documents", c.data.documents, 2),
+    ):
+        if value < least:
+            raise ValueError(f"{key}={value}: give at least {least}")
+    if c.reranker.template not in reranking_prompts.TEMPLATES:
+        known = ", ".join(reranking_prompts.TEMPLATES)
+        raise ValueError(f"reranker.template={c.reranker.template!r}: give one of {known}")
+    if c.learner.micro and c.data.batch % c.learner.micro:
+        raise ValueError(
+            f"learner.micro={c.learner.micro}: give a divisor of data.batch={c.data.batch}, or 0"
+        )
+    base = setup.open_base(c, {"data.batch": c.data.batch}, c.steps)
+    rotary.check_length(base.model, c.data.length, f"data.length={c.data.length}", "lower it")
+    answers = reranking_prompts.answers(base.tokenizer)
+    examples, held_out = (embed_plan.read(c, key) for key in ("path", "eval_path"))
+    return Plan(base, answers, examples, held_out)
+
+
+class Parts:
+    """The functions of `sft.train`, with what they compile, inside an open session."""
+
+    def __init__(self, c, plan, session):
+        self._c, self._plan, self._session = c, plan, session
+        base = plan.base
+        self._step = embedding_step.make(
+            functools.partial(_words, c=base.model, how=base.how),
+            functools.partial(_loss, answers=plan.answers),
+            base.tx,
+            base.shardings(),
+            join=base.join,
+            seed=base.seed,
+            micro={"pair": c.learner.micro * c.data.documents} if c.learner.micro else None,
+        )
+
+    def learn(self, state, examples):
+        """One update on a list of Examples."""
+        with self._session.clock.stage("update"):
+            arrays, tokens, cut = self._pack(examples, (self._c.seed, int(state.step)))
+            arrays = self._plan.base.place_batch(arrays)
+            state, stats = self._step(state, *arrays, self._session.frozen)
+            stats = jax.device_get(stats)  # waits: the clock is for the work, not its dispatch
+        stats["embed/accuracy"] = stats.pop("accuracy")
+        return state, stats | {"tokens/trained": tokens, "embed/cut": cut}
+
+    def after(self, state, i, stats):
+        """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
+        self.evaluate(state, i + 1)
+        return self._session.record(state, i, stats, stats["tokens/trained"])
+
+    def evaluate(self, state, done):
+        """How held-out queries rank their own documents after `done` updates -> eval.jsonl."""
+        held_out, data = self._plan.held_out, self._c.data
+        if not held_out or not self._session.evaluates(done):
+            return
+        base = self._plan.base
+        with self._session.clock.stage("eval"):
+            params = base.join(state.params, self._session.frozen)
+            score = pair_scores.scorer(
+                params,
+                base.model,
+                base.tokenizer,
+                self._c.reranker.template,
+                limit=data.length,
+                logits=True,
+                dtype=base.how["dtype"],
+            )
+            row = {"step": done, "name": "held_out", "n": len(held_out)}
+            self._session.writer.evaluation(row | ranked(held_out, score))
+
+    def _pack(self, examples, seed):
+        data, rng = self._c.data, np.random.default_rng(seed)
+        N, K = data.batch, data.documents
+        rows, mask_NK = [[self._plan.base.tokenizer.pad_id]] * (N * K), np.zeros((N, K), bool)
+        cut = 0
+        for n, x in enumerate(examples):
+            chosen = embed_batches.drawn(len(x.documents), K, rng)
+            pairs = [(x.query.text, x.documents[k].text) for k in chosen]
+            found = reranking_prompts.encode(
+                self._plan.base.tokenizer,
+                self._c.reranker.template,
+                pairs,
+                data.length,
+                x.instruction,
+            )
+            rows[n * K : n * K + len(pairs)] = found.ids
+            mask_NK[n, : len(pairs)] = True
+            cut += len(found.cut)
+        width = min(visual_rows.bucket(max(map(len, rows)), 16), data.length)
+        read = sequences.pad(rows, width=width, pad_id=self._plan.base.tokenizer.pad_id)
+        tokens = int((read.valid & mask_NK.reshape(-1, 1)).sum())
+        relevant_NK = np.broadcast_to(np.arange(K) == 0, (N, K))
+        return ({"pair": read}, mask_NK, relevant_NK), tokens, cut
+
+
+def ranked(examples, score):
+    """{metric: mean} of each query's order of its own documents, of which the first is relevant."""
+    scores = score([(x.query.text, d.text) for x in examples for d in x.documents])
+    counts = [len(x.documents) for x in examples]
+    table = np.full((len(examples), max(counts)), -np.inf, np.float32)
+    for row, found in zip(table, np.split(scores, np.cumsum(counts)[:-1]), strict=True):
+        row[: len(found)] = found
+    right = np.zeros(table.shape, np.int32)
+    right[:, 0] = 1
+    # Of equal scores the negative comes first, or a constant would be perfect.
+    grades = ranking_metrics.ranked(
+        table, np.broadcast_to(np.arange(table.shape[1]), table.shape), right
+    )
+    of = {"ndcg@10": ranking_metrics.ndcg, "mrr@10": ranking_metrics.reciprocal_rank}
+    return {name: float(metric(grades, right, k=10).mean()) for name, metric in of.items()}
+
+
+def _words(params, read, *, c, how):
+    return reranker.words(params, read, c, **how)
+
+
+def _loss(trained, e, mask_NK, relevant_NK, *, answers):
+    return contrastive_losses.yes_no_nll(
+        e["pair"],
+        relevant_NK.reshape(-1),
+        mask_NK.reshape(-1).astype("float32"),
+        **answers._asdict(),
+    )
