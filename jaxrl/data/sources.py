@@ -4,11 +4,12 @@ The order depends on the seed alone, and a stream's place in it is a small JSON 
 `set_state`). Reading is done in the calling process: tasks are indices and texts fit in memory.
 """
 
-import json
 import pathlib
 
 import grain
 import numpy as np
+
+from jaxrl import json_lines
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -29,12 +30,20 @@ def task_batches(num_tasks, prompts, seed):
 
 def batches(dataset, size, seed):
     """A MapDataset as an endless, shuffled iterator of stacked batches, resumable as above."""
+    return iter(inline(endless(dataset, seed).batch(size, batch_fn=_batch)))
+
+
+def endless(dataset, seed):
+    """A MapDataset shuffled anew each epoch, for more epochs than anyone waits for."""
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed={seed}: give a number in [0, 2³²), the range Grain tells apart")
-    epochs = 2**62 // len(dataset)  # endless in practice; Grain's own "forever" overflows one row
-    rows = dataset.seed(seed).shuffle().repeat(epochs).batch(size, batch_fn=_batch)
-    inline = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)  # nothing to read ahead
-    return iter(rows.to_iter_dataset(inline))
+    epochs = 2**62 // len(dataset)  # Grain's own "forever" overflows one row
+    return dataset.seed(seed).shuffle().repeat(epochs)
+
+
+def inline(dataset):
+    """A MapDataset as an IterDataset that is read in the calling thread: nothing to read ahead."""
+    return dataset.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
 
 
 def text_rows(path):
@@ -45,7 +54,7 @@ def text_rows(path):
     skipped.
     """
     forms = '{"messages": [...]} or {"prompt": ..., "response": ...}'
-    return _read(path, _text_fault, forms)
+    return grain.MapDataset.source(read(path, _sound(_text_fault), forms))
 
 
 def preference_rows(path):
@@ -55,40 +64,44 @@ def preference_rows(path):
     Broken lines as in `text_rows`.
     """
     forms = '{"prompt": ..., "chosen": ..., "rejected": ...}, or response and label'
-    return _read(path, _preference_fault, forms)
+    return grain.MapDataset.source(read(path, _sound(_preference_fault), forms))
 
 
-def _read(path, fault_of, forms):
+def read(path, parse, forms):
+    """What `parse` makes of each line's object: a list; ValueError that lists all broken lines.
+
+    parse: raises ValueError for what is wrong with an object; forms: those there are, in words.
+    """
     rows, broken = [], []
-    with pathlib.Path(path).open(encoding="utf-8") as lines:
+    with pathlib.Path(path).open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                row, fault = _parse(line, fault_of)
-                rows.append(row)
-                broken += [f"line {number}: {fault}"] if fault else []
+                try:
+                    rows.append(parse(json_lines.record(line)))
+                except ValueError as fault:
+                    broken.append(f"line {number}: {fault}")
     if broken:
         more = f"\n  and {len(broken) - 20} more" if len(broken) > 20 else ""
         shown = "\n  ".join(broken[:20])
         raise ValueError(f"{path}: {len(broken)} broken lines; mend or drop them\n  {shown}{more}")
     if not rows:
         raise ValueError(f"{path} holds no rows: give one JSON object a line, {forms}")
-    return grain.MapDataset.source(rows)
+    return rows
 
 
 def _batch(rows):
     return np.stack(rows) if isinstance(rows[0], np.generic) else list(rows)
 
 
-def _parse(line, fault_of):
-    """(row, None), or (None, what is wrong with it)."""
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        return None, f"no JSON ({error.msg} at column {error.colno})"
-    if not isinstance(row, dict):
-        return None, f"a JSON object is needed, not {type(row).__name__}"
-    fault = fault_of(row)
-    return (None, fault) if fault else (row, None)
+def _sound(fault_of):
+    """A row as it is, or a ValueError that says what `fault_of` finds."""
+
+    def parse(row):
+        if fault := fault_of(row):
+            raise ValueError(fault)
+        return row
+
+    return parse
 
 
 def _text_fault(row):

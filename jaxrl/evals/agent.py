@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from jaxrl import tools
 from jaxrl.chat import tool_calls
 from jaxrl.chat.base import FAILURES
+from jaxrl.chat.text import split
 from jaxrl.messages import Message
-from jaxrl.rewards import transcript
 from jaxrl.rollouts.episodes import LAST
 
 ENDINGS = ("answer", "empty", "turns", *FAILURES)  # turns: the limit came before an answer
@@ -73,7 +73,7 @@ def _turn(env, known, episode, reply, left):
     text, calls, malformed = _read(reply)
     episode = _with(episode, Message("assistant", text, calls))
     if not (calls or malformed):
-        answer = transcript.split(reply.text)[1]
+        answer = split(reply.text)[1]
         return episode._replace(answer=answer, ending="answer" if answer else "empty")
     if not left:
         return episode._replace(ending="turns")

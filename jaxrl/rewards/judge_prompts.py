@@ -6,7 +6,7 @@ Nothing of a trajectory reaches the first message.
 
 import json
 
-from jaxrl.chat.text import cut
+from jaxrl.chat.text import cut, fenced
 from jaxrl.messages import Message
 from jaxrl.rewards import transcript
 
@@ -22,7 +22,7 @@ _TITLES = {"path": "the path: its steps, one JSON object a line", "answer": "the
 def pairwise(rubric, first, second, limits):
     """The request to compare two transcripts of one query: `first` is Agent A, `second` Agent B."""
     shown = [
-        transcript.fenced(f"{key.upper()}_{side}", _READERS[key](of, limits))
+        fenced(f"{key.upper()}_{side}", _READERS[key](of, limits))
         for key, _ in rubric.halves
         for side, of in zip(SIDES, (first, second), strict=True)
     ]
@@ -34,7 +34,7 @@ request. Score each of them, then compare. Which one is named A is chance."""
 
 def pointwise(rubric, of, limits):
     """The request to score one transcript."""
-    shown = [transcript.fenced(k.upper(), _READERS[k](of, limits)) for k, _ in rubric.halves]
+    shown = [fenced(k.upper(), _READERS[k](of, limits)) for k, _ in rubric.halves]
     head = f"You are an expert judge of {rubric.domain}. Score how an agent met a request."
     form = {"analysis": "<60 to 120 words: strengths and faults>"} | {
         f"{key}_scores": {name: _range(rubric) for name in half.names}
@@ -44,7 +44,7 @@ def pointwise(rubric, of, limits):
 
 
 def _request(rubric, head, tail, form, of, shown, limits):
-    query = transcript.fenced("QUERY", cut(of.query, limits.query))
+    query = fenced("QUERY", cut(of.query, limits.query))
     parts = [
         head,
         DATA,

@@ -3,26 +3,18 @@
     {"step": 1, "reasoning": "…", "tool_calls": [{"name": "poi_search", "arguments": "{…}"}]}
 
 What tools returned is not shown, as in ArenaRL's released code (arXiv:2601.06487). Judged text is
-data: it stands between tags, and no character of it can open or close one (see `fenced`). Limits
-cut the middle out and say so; they hold for text as the judge reads it, before escaping.
+data: it stands between tags, and no character of it can open or close one (`chat.text.fenced`).
+Limits cut the middle out and say so; they hold for text as the judge reads it, before escaping.
 """
 
 import dataclasses
 import json
-import re
 from typing import NamedTuple
 
-from jaxrl.chat.text import cut
+from jaxrl.chat.text import cut, split
 from jaxrl.messages import ToolCall
 
 NO_ANSWER = "[The agent gave no final answer.]"
-
-# Controls but newline and tab, halves of surrogate pairs (no endpoint could encode them), and what
-# a person would not see: marks that reorder text, and tag characters, which can spell instructions.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
-)
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 class Turn(NamedTuple):
@@ -90,25 +82,6 @@ def answer(transcript, limits):
     """The final answer, or the fixed sentence that stands for a missing one."""
     text = transcript.answer
     return cut(text, limits.answer) if text.strip() else NO_ANSWER
-
-
-def fenced(tag, text):
-    """<TAG>, the text, </TAG>: escaped, so that no tag stands inside, nor a chat template's token.
-
-    &, < and > become entities; characters that a reader would not see are dropped.
-    """
-    inside = _UNSEEN.sub("", text.replace("\r\n", "\n")).translate(_ESCAPES)
-    return f"<{tag}>\n{inside}\n</{tag}>"
-
-
-def split(content):
-    """(thinking, answer) of a reply; thinking that was never closed has no answer after it."""
-    thinking, closed, rest = content.partition("</think>")
-    if closed:
-        return thinking.strip().removeprefix("<think>").strip(), rest.strip()
-    if content.lstrip().startswith("<think>"):
-        return content.strip().removeprefix("<think>").strip(), ""
-    return "", content.strip()
 
 
 def _spared(items, most):

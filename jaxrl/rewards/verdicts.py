@@ -12,7 +12,7 @@ import json
 import math
 import re
 
-from jaxrl.rewards import transcript
+from jaxrl.chat.text import split
 
 MOST = 200_000  # characters of a reply; a verdict has some 2,000
 FAILURES = (
@@ -60,7 +60,7 @@ def find(text, key):
     """The one object of a reply that has `key`; raises Refused."""
     if len(text) > MOST:
         raise Refused("too_long")
-    text = transcript.split(text)[1]
+    text = split(text)[1]
     if not text:
         raise Refused("empty")
     objects = list(_objects(text))

@@ -80,7 +80,12 @@ def test_every_broken_line_is_listed_with_its_number(tmp_path):
         sources.text_rows(path)
     told = str(error.value).splitlines()
     assert "b.jsonl: 5 broken lines" in told[0]
-    expected = ["2: no JSON", "3: a JSON object", "5: keys ['prompt']", "6: message 0 has role"]
+    expected = [
+        "2: not JSON",
+        "3: a JSON list, not an object",
+        "5: keys ['prompt']",
+        "6: message 0 has role",
+    ]
     for line, words in zip(told[1:], [*expected, "7: no message of the assistant"], strict=True):
         assert f"line {words}" in line
 

@@ -1,4 +1,4 @@
-"""Trajectories as a judge sees them: what is shown, what is cut; no text leaves its tags."""
+"""Trajectories as a judge sees them: what is shown, what is cut."""
 
 import json
 import re
@@ -58,12 +58,6 @@ def test_a_missing_answer_is_a_fixed_sentence(messages, turns):
     assert len(got.turns) == turns
 
 
-def test_thoughts_are_split_from_the_answer_once():
-    """A think tag that is left in the answer is the agent's fault, and the judge should see it."""
-    assert transcript.split("a</think>b</think>c") == ("a", "b</think>c")
-    assert transcript.split("plain") == ("", "plain")
-
-
 def test_a_prompt_without_a_user_is_refused():
     with pytest.raises(ValueError, match=r"\['system'\].*message of a user"):
         transcript.of(PROMPT[:1], ())
@@ -73,21 +67,6 @@ def test_a_prompt_without_a_user_is_refused():
 def test_limits_are_checked(values):
     with pytest.raises(ValueError, match=rf"Limits.{next(iter(values))}="):
         Limits(**values)
-
-
-@given(TEXT, TEXT, TEXT)
-@settings(max_examples=100, deadline=None)
-def test_no_text_closes_its_fence(a, b, c):
-    """The one pair of tags is ours, whatever stands between: also for an HTTP client to encode."""
-    fenced = transcript.fenced("PATH_A", a + b + c)
-    assert re.findall("[<>][^<>]*", fenced) == ["<PATH_A", ">\n" + fenced[9:-9], "</PATH_A", ">"]
-    fenced.encode()
-    assert not re.search("[\x00\u202e\U000e0041]", fenced)
-
-
-def test_escaping_can_be_undone():
-    """A judge that is shown code must be able to tell < from &lt;."""
-    assert transcript.fenced("T", "a < b &lt; c\r\nd") == "<T>\na &lt; b &amp;lt; c\nd\n</T>"
 
 
 @given(TURNS, st.integers(2, 80), st.integers(2, 4), st.integers(2, 3))
