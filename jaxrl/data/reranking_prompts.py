@@ -8,6 +8,7 @@ Both ask for yes or no. `listwise` is E2Rank's prompt, which is embedded under t
 name: the similarity of its vector to a document's own is the document's score.
 """
 
+import bisect
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ LISTWISE = (
     "Given a web search query and some relevant documents, rerank the documents that answer the "
     "query"
 )
+WORDS = 1024  # of a document in a listwise prompt at most, as E2Rank's evaluation cuts them
 
 
 class Template(NamedTuple):
@@ -105,7 +107,7 @@ def listwise(
 
     training: the form of the authors' training code, whose last line and end of the user's turn
     differ from those of its evaluation. words: a document's white-space words beyond these are left
-    out; its evaluation sets 1024. Nothing is appended: the last token is read. chat=False leaves
+    out; its evaluation sets WORDS. Nothing is appended: the last token is read. chat=False leaves
     the marks of turns out, for models that know none, as encoders; our choice.
     """
     if words is not None:
@@ -116,3 +118,22 @@ def listwise(
     if not chat:
         return content
     return f"<|im_start|>user\n{content}{ANSWER}{EMPTY_THOUGHT}"
+
+
+def fitted(tokenizer, query, documents, limit, instruction=LISTWISE, *, chat=True):
+    """`listwise` as E2Rank's evaluation has it, of at most `limit` tokens.
+
+    What a limit takes away is not given in the paper; our choice: every document keeps its first n
+    words, n as large as fits and at most WORDS. Truncation would take the query, which stands last.
+    """
+    render = lambda words: listwise(query, documents, instruction, words=words, chat=chat)
+    length = lambda words: len(tokenizer.encode_many([render(words)], specials=not chat)[0])
+    if length(WORDS) <= limit:
+        return render(WORDS)
+    words = bisect.bisect_right(range(1, WORDS), limit, key=length)
+    if not words:
+        raise ValueError(
+            f"limit={limit}: a prompt with one word of each of {len(documents)} documents has "
+            f"{length(1)} tokens; show fewer documents, or raise it"
+        )
+    return render(words)

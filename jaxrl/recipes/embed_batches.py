@@ -78,8 +78,12 @@ class Packer:
         tell the ranking. arXiv:2510.22733 does not say in which; our choice, and the prompt is that
         of its evaluation, where it will be read."""
         shuffled = [documents[k].text for k in rng.permutation(len(documents))]
+        return Content(self.prompt(example.query.text, shuffled, self.prompt_length))
+
+    def prompt(self, query, documents, limit):
+        """The text of a prompt; what a limit takes is of the documents, never the query."""
         chat = self.listwise[1]
-        return Content(reranking_prompts.listwise(example.query.text, shuffled, chat=chat))
+        return reranking_prompts.fitted(self.tokenizer, query, documents, limit, chat=chat)
 
     def _chosen(self, example, rng):
         n = len(example.documents)

@@ -10,7 +10,6 @@ import functools
 
 import numpy as np
 
-from jaxrl.data import reranking_prompts
 from jaxrl.data.contents import Content
 from jaxrl.evals import retrieval
 from jaxrl.evals.judged import Task
@@ -52,14 +51,14 @@ class Evaluation:
         return read.vectors
 
     def _reranked(self, params, rows_CD, found):
-        limit, (template, chat) = self._prompt_length, self._plan.packer.listwise
+        limit, (template, _) = self._prompt_length, self._plan.packer.listwise
         embed = lambda prompts: self._vectors(
             params, list(map(Content, prompts)), None, limit, template=template
         )
         texts = lambda numbers: [self._contents[n].text for n in numbers]
         asked = [content.text for content, _ in self._asked]
         rows = lambda numbers: rows_CD[numbers]
-        prompt = functools.partial(reranking_prompts.listwise, chat=chat)
+        prompt = functools.partial(self._plan.packer.prompt, limit=limit)
         return rerank.listwise(embed, prompt, asked, found, texts, rows, shown=self._shown)
 
     def _row(self, name, found):

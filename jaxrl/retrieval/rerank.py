@@ -11,12 +11,6 @@ import numpy as np
 
 from jaxrl.retrieval import search
 
-INSTRUCTION = (
-    "Given a web search query and some relevant documents, "
-    "rerank the documents that answer the query"
-)
-WORDS = 1024  # of a document in the prompt, as E2Rank's evaluation cuts them
-
 
 def pointwise(score, queries, hits, texts, *, depth=100):
     """The first `depth` hits by a cross-encoder's score; the others are left out.
@@ -44,7 +38,7 @@ def listwise(encode, prompt, queries, hits, texts, rows, *, shown=20):
     feedback, embedded once, and the documents keep the embeddings that they were retrieved by.
 
     encode: texts -> [n, D] f32 unit rows, which adds nothing to them; prompt: (query, documents) ->
-    text, such as `e2rank_prompt`; rows: numbers [n] -> [n, D] f32, such as `Index.rows`.
+    text, such as reranking_prompts.fitted; rows: numbers [n] -> [n, D] f32, such as `Index.rows`.
     returns: Hits of as many columns as were given.
     """
     first = [row[:shown][row[:shown] != search.NONE] for row in hits.numbers]
@@ -52,18 +46,6 @@ def listwise(encode, prompt, queries, hits, texts, rows, *, shown=20):
     found = np.asarray(encode(asked), np.float32)
     _check(found, (len(asked), found.shape[-1]), "encode")
     return search.rescored(rows, found, hits, hits.numbers.shape[1])
-
-
-def e2rank_prompt(query, documents, instruction=INSTRUCTION):
-    """E2Rank's listwise prompt as its evaluation renders it: one user turn in Qwen3's template.
-
-    It ends in the generation prompt without thinking, whose last token is the one that is pooled.
-    """
-    cut = (" ".join(document.split()[:WORDS]) for document in documents)
-    listed = "".join(f"[{n}] {document}\n" for n, document in enumerate(cut, start=1))
-    turn = f"{instruction}:\nDocuments:\n{listed}Search Query: {query}"
-    start, end = "<|im_start|>", "<|im_end|>"
-    return f"{start}user\n{turn}{end}\n{start}assistant\n<think>\n\n</think>\n\n"
 
 
 def _check(found, shape, name):

@@ -83,6 +83,33 @@ def test_listwise_in_training_byte_for_byte():
     )
 
 
+def test_a_prompt_that_fits_is_the_evaluations():
+    """Documents of up to 1024 words; longer ones end there."""
+    documents = ["w " * 2000, "one  two"]
+    prompt = reranking_prompts.fitted(tiny_embedder.CHAT, "what?", documents, 10_000)
+    assert prompt == reranking_prompts.listwise("what?", ["w " * 1023 + "w", "one two"])
+
+
+@pytest.mark.parametrize("fewer", [1, 30, 100])
+def test_a_prompt_that_does_not_fit_loses_words_of_documents_and_never_the_query(fewer):
+    """Cut at its end it loses the query, and then ranks alike whatever is asked."""
+    tokenizer, documents = tiny_embedder.CHAT, ["ab cd " * 30, "ef", "gh " * 50]
+    whole = len(tokenizer.encode(reranking_prompts.listwise("what?", documents, words=1024)))
+    prompt = reranking_prompts.fitted(tokenizer, "what?", documents, whole - fewer)
+    assert len(tokenizer.encode(prompt)) <= whole - fewer
+    kept = [prompt.split(f"[{n}] ")[1].split("\n")[0].split() for n in (1, 2, 3)]
+    assert kept[1] == ["ef"] and "\nSearch Query: what?<|im_end|>" in prompt
+    words = max(map(len, kept))
+    assert [len(text) for text in kept] == [min(60, words), 1, min(50, words)]
+    more = reranking_prompts.listwise("what?", documents, words=words + 1)
+    assert len(tokenizer.encode(more)) > whole - fewer
+
+
+def test_a_limit_without_room_for_a_word_of_each_is_refused():
+    with pytest.raises(ValueError, match=r"limit=150: .* of 30 documents has \d+ tokens; show few"):
+        reranking_prompts.fitted(tiny_embedder.CHAT, "what?", ["ab"] * 30, 150)
+
+
 def test_answers_are_single_tokens():
     """Half a word would have odds too, of something else."""
     words = tiny_tokenizers.build(("<end>", "yes", "no"))

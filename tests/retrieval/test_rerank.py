@@ -1,9 +1,13 @@
-"""Reranking against loops over queries; E2Rank's prompt as the paper prints it."""
+"""Reranking against loops over queries, and what E2Rank shows and scores."""
+
+import functools
 
 import numpy as np
 import pytest
+import tiny_embedder
 import tiny_encoder
 
+from jaxrl.data import reranking_prompts
 from jaxrl.retrieval import rerank, search
 
 TEXTS = ["red house", "blue car", "green house", "old red car", "new blue boat", "red red boat"]
@@ -60,20 +64,22 @@ def test_the_pseudo_query_shows_the_first_and_scores_all_by_their_own_rows():
         np.testing.assert_allclose(got.scores[q][: len(listed)], [scores[n] for n in best], 1e-5)
 
 
-def test_the_prompt_is_the_papers():
-    assert rerank.e2rank_prompt("why?", ["one two", "three"]) == (
-        "<|im_start|>user\n"
-        "Given a web search query and some relevant documents, rerank the documents that answer "
-        "the query:\n"
-        "Documents:\n"
-        "[1] one two\n"
-        "[2] three\n"
-        "Search Query: why?<|im_end|>\n"
-        "<|im_start|>assistant\n"
-        "<think>\n"
-        "\n"
-        "</think>\n"
-        "\n"
-    )
-    long = rerank.e2rank_prompt("q", ["w " * 2000])
-    assert long.count("w ") == rerank.WORDS - 1  # the last one is followed by the end of its line
+def test_a_hundred_documents_cost_one_prompt_that_shows_twenty():
+    """E2Rank's numbers: top 20 of 100 in the prompt, in the order of the search; 100 scored."""
+    documents = [f"word{n} other{n % 7}" for n in range(100)]
+    order = np.random.default_rng(0).permutation(100)
+    hits = search.Hits(np.linspace(1, 0, 100, dtype=np.float32)[None], order[None].astype(np.int32))
+    rows, asked = tiny_encoder.rows(documents), []
+
+    def encode(prompts):
+        asked.extend(prompts)
+        return tiny_encoder.rows(prompts)
+
+    prompt = functools.partial(reranking_prompts.fitted, tiny_embedder.CHAT, limit=5000)
+    shown = lambda numbers: [documents[n] for n in numbers]
+    got = rerank.listwise(encode, prompt, ["why?"], hits, shown, rows.__getitem__)
+    listed = [documents[n] for n in order[:20]]
+    assert asked == [reranking_prompts.listwise("why?", listed)]
+    cosines = rows @ tiny_encoder.rows(asked)[0]
+    np.testing.assert_array_equal(np.sort(got.numbers[0]), np.arange(100))
+    np.testing.assert_allclose(got.scores[0], np.sort(cosines)[::-1], atol=1e-6)
