@@ -1,6 +1,8 @@
-"""A line of a JSON-lines file, in whichever folder it is read."""
+"""Lines of JSON-lines files, in whichever folder they are read or written."""
 
 import json
+import os
+from pathlib import Path
 
 
 def record(line):
@@ -14,3 +16,15 @@ def record(line):
     if not isinstance(found, dict):
         raise ValueError(f"a JSON {type(found).__name__}, not an object")
     return found
+
+
+def write(path, rows):
+    """Writes a file of rows at once: a run that is killed leaves no part of it under its name."""
+    path = Path(path)
+    beside = path.with_name(f"{path.name}.part")
+    with beside.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)

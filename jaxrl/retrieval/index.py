@@ -61,6 +61,13 @@ class Index:
         return self.code.unpack(packed, self.dim).reshape(*numbers.shape, self.dim)
 
 
+def held(ids, rows, absent=()):
+    """An Index in memory. rows: [n, D] f32 of length 1; absent: numbers of those that are none."""
+    header = {"dtype": "float32", "dim": rows.shape[1], "count": len(ids), "shard": len(ids)}
+    packed = CODES["float32"].pack(rows)
+    return Index(header, list(ids), [packed], np.asarray(absent, np.int64))
+
+
 def open_index(path, *, encoder=None, checksums=True):
     """The Index of a directory. encoder: whose queries are to be looked up; another model's is
     refused. checksums: whether the files are read whole to compare them, not their lengths alone.
