@@ -10,7 +10,7 @@ import pytest
 from configs import base, grpo_math
 from jaxrl.algos import estimators, objectives
 from jaxrl.envs import table
-from jaxrl.models import families
+from jaxrl.models import families, forms
 from jaxrl.ops import attention_kernels, distributions
 from jaxrl.parallel import mesh
 from jaxrl.sampling import sampler
@@ -78,7 +78,8 @@ def test_grpo_math_passes_the_checks_that_need_no_weights(math):
     SampleConfig(c.rollout.group, c.rollout.max_new, law)
     sampler.check_lengths(model, c.rollout.buckets, c.rollout.max_new)
     rows = {"learner.micro": c.learner.micro, "rollout.prompts": c.rollout.prompts}
-    mesh.check(mesh.make(**c.mesh), model, rows=rows | {"eval.prompts": c.eval.prompts})
+    rows |= {"eval.prompts": c.eval.prompts}
+    mesh.check(mesh.make(**c.mesh), forms.specs(model), rows=rows)
 
 
 def test_grpo_math_rewards_a_boxed_answer(math):

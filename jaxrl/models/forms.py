@@ -25,6 +25,11 @@ FORMS = {
 }
 
 
+def specs(c):
+    """The parameter tree of any config in FORMS, as specs."""
+    return FORMS[type(c)].specs(c)
+
+
 def from_hf(hf, stored):
     """config.json as a dict -> the config it describes. stored() gives the tensors' names."""
     if hf.get("model_type") == vl_families.TYPE:

@@ -11,6 +11,18 @@ from jax.sharding import AxisType
 
 from jaxrl.parallel import rules as tables
 
+SIZES = {  # logical axis of a parameter -> the letter of its size
+    "vocab": "V (vocabulary)",
+    "embed": "D (width)",
+    "layers": "L (layers)",
+    "heads": "H (heads)",
+    "kv_heads": "K (key and value heads)",
+    "head_dim": "N (head dimension)",
+    "mlp": "F (feed-forward width)",
+    "expert": "E (experts)",
+    "expert_mlp": "F (feed-forward width)",
+}
+
 
 def make(data=1, fsdp=1, context=1, tensor=1, devices=None):
     """A mesh (data, fsdp, context, tensor) over all devices or those given; -1 = the rest of them.
@@ -24,18 +36,17 @@ def make(data=1, fsdp=1, context=1, tensor=1, devices=None):
     return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=types, devices=devices)
 
 
-def check(mesh, c, *, rows, rules=tables.TRAIN):
+def check(mesh, specs, *, rows, rules=tables.TRAIN):
     """Refuses a mesh that does not divide the model or the batch; runs before any compute.
 
-    c: the decoder's config. rows: {config key: how many rows that setting puts into a batch}.
+    specs: the model's parameter tree as Specs: each axis of each is checked that the rules split.
+    rows: {config key: how many rows that setting puts into a batch}.
     """
-    _divides(mesh, rules, "vocab", "model.V (vocabulary)", c.V)
-    _divides(mesh, rules, "embed", "model.D (width)", c.D)
-    _divides(mesh, rules, "heads", "model.H (heads)", c.H)
-    _divides(mesh, rules, "kv_heads", "model.K (key and value heads)", c.K)
-    if c.E:
-        _divides(mesh, rules, "expert", "model.E (experts)", c.E)
-    _divides(mesh, rules, "expert_mlp" if c.E else "mlp", "model.F (feed-forward width)", c.F)
+    is_spec = lambda x: hasattr(x, "axes")
+    for path, s in jax.tree_util.tree_leaves_with_path(specs, is_leaf=is_spec):
+        for axis, size in zip(s.axes, s.shape, strict=True):
+            if axis is not None and rules[axis] is not None:
+                _divides(mesh, rules, axis, _size(path, axis), size)
     for key, number in rows.items():
         _divides(mesh, rules, "batch", key, number)
 
@@ -73,6 +84,12 @@ def _resolve(sizes, available):
         fix = "set one axis to -1 for the rest, or pass fewer devices"
         raise ValueError(f"{asked} multiply to {fixed}, with {available} devices: {fix}")
     return {name: available // fixed if size == -1 else size for name, size in sizes.items()}
+
+
+def _size(path, axis):
+    """The name of an axis's size: "model.K (..)", or "model.visual.H (..)" inside a part."""
+    parts = [key.key for key in path[:-1] if key.key != "layers"]
+    return ".".join(["model", *parts, SIZES[axis]])
 
 
 def _divides(mesh, rules, axis, key, number):

@@ -13,7 +13,7 @@ import jax
 
 from jaxrl.algos import preferences
 from jaxrl.data import sources
-from jaxrl.models import decoder, heads, rotary
+from jaxrl.models import forms, heads, rotary
 from jaxrl.parallel import hosts, mesh
 from jaxrl.recipes import sft
 from jaxrl.report import page
@@ -69,7 +69,7 @@ def plan(c):
         if value < low:
             raise ValueError(f"{key}={value}: give at least {low}")
     reward = loss.name in preferences.REWARD_MODELS
-    specs = heads.reward_specs if reward else decoder.specs
+    specs = heads.reward_specs if reward else forms.specs
     base = setup.open_base(c, {"learner.micro": c.learner.micro}, c.steps, specs=specs)
     width = _width(c, base)
     sets = [_load(c, base, key, loss) for key in ("path", "eval_path")]

@@ -5,12 +5,12 @@ from pathlib import Path
 import jax
 from jax.sharding import SingleDeviceSharding
 
-from jaxrl.models import checkpoints, decoder, frozen, hf_files, lora, spec
+from jaxrl.models import checkpoints, forms, frozen, hf_files, lora, spec
 from jaxrl.training import checkpoint
 
 
 def open_model(name):
-    """A checkpoint or a run directory -> (decoder.Config, parameters, tokenizer).
+    """A checkpoint or a run directory -> (its config, parameters, tokenizer).
 
     name: as in `checkpoints.source`, or a run directory: its newest saved parameters. Adapters are
     merged into the base as the run held it, so that this is the model that was trained.
@@ -22,10 +22,10 @@ def open_model(name):
         return c, checkpoints.load(base, c), checkpoints.tokenizer(base, c)
     base, c, adapters = _base(path)
     if not adapters.rank:
-        params = _trained(path, decoder.specs(c))
+        params = _trained(path, forms.specs(c))
         return c, params, checkpoints.tokenizer(base, c)
     here = SingleDeviceSharding(jax.devices()[0])
-    places = jax.tree.map(lambda _: here, decoder.specs(c), is_leaf=spec.is_spec)
+    places = jax.tree.map(lambda _: here, forms.specs(c), is_leaf=spec.is_spec)
     still = frozen.load(base, c, places, settings(path)["model"]["base"])
     trained = _trained(path, lora.specs(c, adapters))
     merge = jax.jit(lora.merged, static_argnums=2)  # eagerly, a program a parameter

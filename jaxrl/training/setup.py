@@ -16,12 +16,26 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 
 from jaxrl.data.tokenizers import Tokenizer
-from jaxrl.models import checkpoints, decoder, frozen, lora, peft_files, spec
+from jaxrl.models import (
+    checkpoints,
+    decoder,
+    encoder,
+    forms,
+    frozen,
+    lora,
+    peft_files,
+    qwen3_vl,
+    spec,
+)
 from jaxrl.parallel import hosts, mesh, rules
 from jaxrl.training import adapters, optimizer, step
 
 log = logging.getLogger(__name__)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+WORDLESS = {
+    encoder.Config: "it is an encoder, which has no output head",
+    qwen3_vl.Config: "it is a vision-language model, which embeds and ranks but does not write",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +43,7 @@ class Base:
     """A base model ready to train: nothing here changes during the run."""
 
     path: Path  # Hugging Face directory
-    model: decoder.Config
+    model: Any  # the config: of a type in forms.FORMS
     tokenizer: Tokenizer
     mesh: Mesh
     abstract: dict  # what is trained as shapes with shardings: all parameters, or adapters
@@ -47,7 +61,7 @@ class Base:
         if self.adapters.rank:
             params = self._first_adapters({"layers": shardings["layers"]})
         else:
-            stored = decoder.specs(self.model).keys()
+            stored = forms.specs(self.model).keys()
             dtype = self.abstract["embed"].dtype
             places = {k: shardings[k] for k in stored}
             params = checkpoints.load(self.path, self.model, places, dtype)
@@ -87,7 +101,7 @@ class Base:
         if not self.adapters.rank:
             return self.abstract, lambda params, base: params
         merge = functools.partial(lora.merged, c=self.adapters, dtype=self.how["dtype"])
-        places, tree = self.places(), decoder.specs(self.model)
+        places, tree = self.places(), forms.specs(self.model)
         shapes = spec.abstract(tree, self.how["dtype"], places)
         swap = lambda params, base: merge(base, params)
         return shapes, jax.jit(swap, out_shardings=places)
@@ -100,11 +114,11 @@ class Base:
 
     def places(self):
         """The shardings of a whole model's parameters."""
-        return rules.shardings(decoder.specs(self.model), self.mesh, rules.TRAIN)
+        return rules.shardings(forms.specs(self.model), self.mesh, rules.TRAIN)
 
     def abstract_sampler(self):
         """The parameters as the sampler wants them: its sharding, and the dtype it computes in."""
-        tree = decoder.specs(self.model)
+        tree = forms.specs(self.model)
         where = rules.shardings(tree, self.mesh, rules.SAMPLE)
         return spec.abstract(tree, self.how["dtype"], where)
 
@@ -146,10 +160,21 @@ class Base:
         return NamedSharding(self.mesh, rules.spec(rules.TRAIN, *names))
 
 
-def open_base(c, rows, updates, *, specs=decoder.specs):
+def language_model(model):
+    """The config of a decoder as it is; refuses one of a model that writes no text."""
+    if isinstance(model, decoder.Config):
+        return model
+    raise ValueError(
+        f"{WORDLESS[type(model)]}, and this recipe trains a model that writes: give a decoder of "
+        "text alone, such as Qwen3 or Llama, or train this one as an embedder"
+    )
+
+
+def open_base(c, rows, updates, *, take=language_model, specs=forms.specs):
     """Reads names and shapes, no weights; refuses what cannot run. rows: see mesh.check.
 
-    specs: of a decoder.Config; what they hold beyond the decoder's starts at zero.
+    take: the checkpoint's config -> the config that is trained; a ValueError of it refuses the
+    checkpoint. specs: of that config; what they hold beyond forms.specs starts at zero.
     """
     if c.model.dtype not in DTYPES:
         raise ValueError(f"model.dtype={c.model.dtype!r}: give one of {', '.join(DTYPES)}")
@@ -159,14 +184,14 @@ def open_base(c, rows, updates, *, specs=decoder.specs):
         raise ValueError(f"model.params={c.model.params!r}: give one of {', '.join(DTYPES)}")
     small = adapters.settings(c)
     tuning = optimizer.OptimizerConfig(**c.optimizer, steps=updates)
-    path, model, tokenizer = _open_checkpoint(c)
+    path, model, tokenizer = _open_checkpoint(c, take)
     _check_router_loss(c.model.router_loss, model)
     devices = mesh.make(**c.mesh)
-    mesh.check(devices, model, rows=rows)
     tree = specs(model)
+    mesh.check(devices, tree, rows=rows)
     if small.rank:
         adapters.check(small, model)
-        heads = {k: s for k, s in tree.items() if k not in decoder.specs(model)}
+        heads = {k: s for k, s in tree.items() if k not in forms.specs(model)}
         tree = lora.specs(model, small) | heads
     places = rules.shardings(tree, devices, rules.TRAIN)
     abstract = spec.abstract(tree, DTYPES[c.model.params], places)
@@ -180,14 +205,14 @@ def open_base(c, rows, updates, *, specs=decoder.specs):
 def _check_router_loss(value, model):
     if not 0 <= value < math.inf:
         raise ValueError(f"model.router_loss={value}: give 0 (off) or more")
-    if value and not model.E:
+    if value and not (isinstance(model, decoder.Config) and model.E):
         raise ValueError(
             f"model.router_loss={value}: the model of model.checkpoint has no experts to balance; "
             "set it to 0"
         )
 
 
-def _open_checkpoint(c):
+def _open_checkpoint(c, take):
     """(directory, model, tokenizer); every refusal starts with the key and its value."""
     name = c.model.checkpoint
     if not name:
@@ -197,7 +222,7 @@ def _open_checkpoint(c):
         )
     try:
         path = checkpoints.cached_hf(checkpoints.source(name, c.model.sha256 or None))
-        model = checkpoints.config(path)
+        model = take(checkpoints.config(path))
         checkpoints.check(path, model)
         return path, model, checkpoints.tokenizer(path, model)
     except (FileNotFoundError, ValueError) as error:

@@ -55,16 +55,26 @@ def test_sizes_that_do_not_multiply_to_the_devices_are_refused(sizes, words):
     ],
 )
 def test_a_mesh_that_does_not_divide_the_model_is_refused(sizes, change, key):
+    specs = decoder.specs(dataclasses.replace(CONFIG, **change))
     with pytest.raises(ValueError, match="does not divide") as error:
-        meshes.check(meshes.make(**sizes), dataclasses.replace(CONFIG, **change), rows={})
+        meshes.check(meshes.make(**sizes), specs, rows={})
     assert key in str(error.value) and "mesh." in str(error.value)
+
+
+def test_what_is_refused_of_a_part_of_the_model_names_that_part():
+    """A tower has heads and widths of its own, beside the decoder's."""
+    tower = {"visual": {"layers": {"q": Spec((16, 6), ("embed", "heads"))}}}
+    specs = decoder.specs(dataclasses.replace(CONFIG, K=4)) | tower
+    meshes.check(meshes.make(tensor=2, data=-1), specs, rows={})
+    with pytest.raises(ValueError, match=r"model.visual.H \(heads\)=6: .*change model.visual.H to"):
+        meshes.check(meshes.make(tensor=4, data=-1), specs, rows={})
 
 
 def test_a_mesh_that_does_not_divide_the_batch_names_the_setting():
     mesh = meshes.make(data=4, fsdp=2)
-    meshes.check(mesh, CONFIG, rows={"rollout.prompts": 16})
+    meshes.check(mesh, decoder.specs(CONFIG), rows={"rollout.prompts": 16})
     with pytest.raises(ValueError, match=r"mesh.data=4 × mesh.fsdp=2.*rollout.prompts=12"):
-        meshes.check(mesh, CONFIG, rows={"rollout.prompts": 12})
+        meshes.check(mesh, decoder.specs(CONFIG), rows={"rollout.prompts": 12})
 
 
 def test_a_row_splits_evenly_over_the_context_axis():

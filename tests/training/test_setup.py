@@ -6,9 +6,11 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import tiny_embedder
+import tiny_vl
 
 from jaxrl.data import tokenizers
-from jaxrl.models import checkpoints, heads, lora, peft_files
+from jaxrl.models import checkpoints, embedder_files, forms, heads, lora, peft_files
 from jaxrl.training import setup
 from jaxrl.training.checkpoint import Checkpointer
 
@@ -75,6 +77,41 @@ def test_first_adapters_depend_on_the_seed_alone(model):
     jax.tree.map(np.testing.assert_array_equal, one, same)
     assert (one["layers"]["q"]["a"] != other["layers"]["q"]["a"]).any()
     assert one["layers"]["q"]["a"].dtype == "bfloat16" and not one["layers"]["q"]["b"].any()
+
+
+WORDLESS = {  # a model that writes no text, its tokenizer
+    "an encoder": (tiny_embedder.ENCODER, tiny_embedder.wordpiece),
+    "a vision-language model": (tiny_vl.MODEL, lambda: tiny_vl.TOKENIZER),
+}
+
+
+@pytest.fixture(scope="module", params=WORDLESS)
+def wordless(request, tmp_path_factory):
+    """(its kind, directory, config, parameters)."""
+    c, tokenizer = WORDLESS[request.param]
+    params, folder = tiny_embedder.params(forms.specs(c)), tmp_path_factory.mktemp("model") / "it"
+    checkpoints.save(params, c, tokenizer(), folder)
+    return request.param, folder, c, params
+
+
+def test_any_model_with_a_form_can_be_the_base(wordless):
+    """Parameters of an encoder and of a tower are split as the decoder's are, and none is lost."""
+    _, folder, model, params = wordless
+    c = tiny.config(folder, **{"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2})
+    base = setup.open_base(c, ROWS, updates=3, take=embedder_files.headless)
+    assert base.model == model
+    got = base.load()
+    jax.tree.map(np.testing.assert_array_equal, got, params)
+    same = lambda x, plan, place: x.sharding == plan.sharding == place
+    assert all(jax.tree.leaves(jax.tree.map(same, got, base.abstract, base.places())))
+    L, D, F = params["layers"]["up"].shape
+    assert got["layers"]["up"].addressable_shards[0].data.shape == (L, D // 2, F // 2)
+
+
+def test_recipes_that_write_text_refuse_a_model_that_cannot(wordless):
+    kind, folder, _, _ = wordless
+    with pytest.raises(ValueError, match=rf"model.checkpoint='.*/it': it is {kind}.* an embedder"):
+        setup.open_base(tiny.config(folder), ROWS, updates=3)
 
 
 def test_rows_are_split_over_data_and_fsdp(base):
