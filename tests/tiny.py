@@ -7,7 +7,7 @@ import numpy as np
 import tiny_tokenizers
 
 from configs import tiny
-from jaxrl.models import checkpoints, decoder, frozen, lora, spec
+from jaxrl.models import checkpoints, decoder, forms, frozen, lora, spec
 from jaxrl.parallel import mesh, rules
 from jaxrl.records import Trajectory
 from jaxrl.training import optimizer, setup
@@ -37,9 +37,9 @@ def adapters(c, model=MODEL, seed=0):
 def held(precision, values=None, c=MODEL):
     """Parameters, those above if none are given, as a frozen base of that precision."""
     values = params(c) if values is None else values
-    name = lambda path: path[-1].key
-    reduce = lambda path, s, x: frozen.reduced(x, name(path), s.fan_in, precision)
-    return jax.tree_util.tree_map_with_path(reduce, decoder.specs(c), values, is_leaf=spec.is_spec)
+    names = lambda path: tuple(key.key for key in path)
+    reduce = lambda path, s, x: frozen.reduced(x, names(path), s.fan_in, precision)
+    return jax.tree_util.tree_map_with_path(reduce, forms.specs(c), values, is_leaf=spec.is_spec)
 
 
 def write(path, c=MODEL):

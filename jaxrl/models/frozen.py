@@ -15,23 +15,24 @@ KEPT = ("norm", "bias")  # parameters whose name ends so stay in float32: they a
 
 
 def load(path, c, places, precision):
-    """The decoder's parameters as `precision` holds them, placed by the tree `places`.
+    """A model's parameters as `precision` holds them, placed by the tree `places`.
 
     One parameter at a time is read in float32 and reduced, so that the model need not fit in that.
     """
     reduce = jax.jit(reduced, static_argnums=(1, 2, 3))
-    keep = lambda x, name, s: reduce(x, name[-1], s.fan_in, precision)
+    keep = lambda x, path, s: reduce(x, path, s.fan_in, precision)
     return checkpoints.load(path, c, places, each=keep)
 
 
-def reduced(x, name, fan_in, precision):
-    """The decoder's parameter `name`, stacked over layers, f32, as `precision` holds it.
+def reduced(x, path, fan_in, precision):
+    """The parameter at `path`, a tuple of names, stacked over layers, f32, as `precision` holds it.
 
-    int8: the projections as Quantized, a scale for each output channel of each layer; the embedding
-    and the head, from which logits come, as bfloat16. fan_in: as its Spec says.
+    int8: the decoder's projections as Quantized, a scale for each output channel of each layer; the
+    embedding and the head, from which logits come, and a tower as bfloat16. fan_in: as its Spec
+    says.
     """
-    if precision == "float32" or name.endswith(KEPT):
+    if precision == "float32" or path[-1].endswith(KEPT):
         return x
-    if precision == "int8" and name in decoder.MATRICES:
+    if precision == "int8" and path[0] == "layers" and path[-1] in decoder.MATRICES:
         return quantize(x, tuple(range(1, 1 + fan_in)))
     return x.astype(jnp.bfloat16)

@@ -6,7 +6,8 @@ Adapters are a tree of their own, stacked over layers as the decoder's parameter
     decoder.forward(lora.attached(params, adapters, c), ...)   # gradients reach the adapters alone
     decoder.forward(lora.merged(params, adapters, c), ...)     # the same numbers, one product each
 
-params may be held in fewer bits (models/frozen.py); files are those of `peft` (peft_files.py).
+model is a decoder, or has one for its text: Qwen3-VL, whose tower then stays as it is. params may
+be held in fewer bits (models/frozen.py); files are those of `peft` (peft_files.py).
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxrl.models import decoder
+from jaxrl.models import decoder, qwen3_vl
 from jaxrl.models.layers import Adapted, Quantized, dense
 from jaxrl.models.spec import Spec, stack
 
@@ -53,8 +54,21 @@ class LoraConfig:
         return self.alpha / self.rank
 
 
+def text_decoder(model):
+    """The decoder.Config of what adapters change in a model; refuses one without a decoder."""
+    if isinstance(model, decoder.Config):
+        return model
+    if isinstance(model, qwen3_vl.Config):
+        return model.text
+    raise ValueError(
+        "the model is an encoder, and adapters are for the matrices of a decoder: set "
+        "model.lora.rank=0, which trains all parameters"
+    )
+
+
 def check(model, c):
     """Refuses targets that the model lacks, and a rank above that of a matrix it is to change."""
+    model = text_decoder(model)
     tree = decoder.specs(model)["layers"]
     if model.E and (absent := [t for t in c.targets if t in ("gate", "up", "down")]):
         raise ValueError(
@@ -74,6 +88,7 @@ def check(model, c):
 
 def specs(model, c):
     """{"layers": {target: {"a": [L, in.., r], "b": [L, r, out..]}}} as specs."""
+    model = text_decoder(model)
     tree = decoder.specs(model)["layers"]
     one = lambda s: dataclasses.replace(s, shape=s.shape[1:], axes=s.axes[1:])
     return {"layers": stack({t: _pair(one(tree[t]), c.rank) for t in c.targets}, model.L)}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrl.models import families, hf_files, lora
+from jaxrl.models import families, forms, hf_files, lora
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."
@@ -36,9 +36,9 @@ def save(adapters, model, c, base, path):
     tensors = []
     for t, x in adapters["layers"].items():
         a, b = np.asarray(lora.columns(x["a"])), np.asarray(lora.rows(x["b"]))
-        for i in range(model.L):
-            tensors += [_tensor(t, i, "A", a[i].T), _tensor(t, i, "B", b[i].T)]
-    names = [_hf_name(t).split(".")[-1] for t in c.targets]
+        for i in range(len(a)):
+            tensors += [_tensor(model, t, i, "A", a[i].T), _tensor(model, t, i, "B", b[i].T)]
+    names = [_module(t) for t in c.targets]
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": str(base)}
     config |= {"r": c.rank, "lora_alpha": c.alpha, "target_modules": names, "bias": "none"}
     with hf_files.new_directory(Path(path)) as folder:
@@ -55,11 +55,11 @@ def load(path, model):
     _check_names(set(file.keys()), model, c, path / WEIGHTS)
 
     def leaf(t, side, shape):
-        rows = [file.get_tensor(_name(t, i, side)).T for i in range(model.L)]
-        if rows[0].size * model.L != math.prod(shape):
+        rows = [file.get_tensor(_name(model, t, i, side)).T for i in range(shape[0])]
+        if rows[0].size * len(rows) != math.prod(shape):
             raise ValueError(
-                f"{path / WEIGHTS}: {_name(t, 0, side)} has shape {rows[0].T.shape}, the model "
-                f"needs {shape[1:]}: the adapter is of another model; give one of this"
+                f"{path / WEIGHTS}: {_name(model, t, 0, side)} has shape {rows[0].T.shape}, the "
+                f"model needs {shape[1:]}: the adapter is of another model; give one of this"
             )
         return np.stack(rows).reshape(shape).astype(np.float32)
 
@@ -74,7 +74,7 @@ def _config(peft, file):
                 f"{file}: {key}={peft[key]!r} is not supported: use {allowed[0]!r}, or merge the "
                 "adapter into its base with peft"
             )
-    ours, asked = {_hf_name(t).split(".")[-1]: t for t in lora.TARGETS}, peft["target_modules"]
+    ours, asked = {_module(t): t for t in lora.TARGETS}, peft["target_modules"]
     wrong = [asked] if isinstance(asked, str) else sorted(set(asked) - set(ours))
     if wrong:
         raise ValueError(f"{file}: target_modules {wrong} are not supported: use {sorted(ours)}")
@@ -83,7 +83,8 @@ def _config(peft, file):
 
 
 def _check_names(found, model, c, file):
-    wanted = {_name(t, i, x) for t in c.targets for i in range(model.L) for x in "AB"}
+    layers = range(lora.text_decoder(model).L)
+    wanted = {_name(model, t, i, x) for t in c.targets for i in layers for x in "AB"}
     if odd := sorted(found ^ wanted):
         raise ValueError(
             f"{file} and the model differ in {len(odd)} tensors, such as {', '.join(odd[:3])}: the "
@@ -91,13 +92,15 @@ def _check_names(found, model, c, file):
         )
 
 
-def _tensor(t, layer, side, x):
-    return hf_files.Tensor(_name(t, layer, side), x.shape, x.dtype, lambda: x)
+def _tensor(model, t, layer, side, x):
+    return hf_files.Tensor(_name(model, t, layer, side), x.shape, x.dtype, lambda: x)
 
 
-def _hf_name(target):
-    return families.NAMES["layers", target][0].removesuffix(".weight")
+def _module(target):
+    """The name of its modules, one in each layer, which is the same in every model."""
+    return families.NAMES["layers", target][0].split(".")[-2]
 
 
-def _name(target, layer, side):
-    return f"{PREFIX}{_hf_name(target).format(layer)}.lora_{side}.weight"
+def _name(model, target, layer, side):
+    name = forms.FORMS[type(model)].names["layers", target][0].removesuffix(".weight")
+    return f"{PREFIX}{name.format(layer)}.lora_{side}.weight"

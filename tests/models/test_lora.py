@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+import tiny_embedder
 
 from jaxrl.models import decoder, lora, spec
 
@@ -82,9 +83,11 @@ def test_settings_that_cannot_work_are_refused(settings, says):
         lora.LoraConfig(**settings)
 
 
-def test_a_rank_above_that_of_a_matrix_is_refused():
+def test_a_rank_above_that_of_a_matrix_and_an_encoder_are_refused():
     """k is 16 × 8; without it and v, which is alike, 16 would do."""
     with pytest.raises(ValueError, match=r"model.lora.rank=9 .*'k'.* 16 × 8: give at most 8"):
         lora.check(tiny.MODEL, lora.LoraConfig(9))
+    with pytest.raises(ValueError, match=r"the model is an encoder, .*set model.lora.rank=0"):
+        lora.check(tiny_embedder.ENCODER, lora.LoraConfig(2))
     lora.check(tiny.MODEL, lora.LoraConfig(8))
     lora.check(tiny.MODEL, lora.LoraConfig(16, targets=("q", "o", "gate", "up", "down")))

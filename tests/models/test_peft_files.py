@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+import tiny_vl
 
 from jaxrl.models import decoder, hf_files, lora, peft_files
 
@@ -48,6 +49,19 @@ def test_a_saved_adapter_comes_back(tmp_path, c):
     back, same = peft_files.load(tmp_path / "adapter", tiny.MODEL)
     assert same == c
     jax.tree.map(np.testing.assert_array_equal, back, x)
+
+
+def test_adapters_of_a_vision_language_model_come_back_under_its_names(tmp_path):
+    c, x = CASES[1], tiny.adapters(CASES[1], tiny_vl.MODEL)
+    peft_files.save(x, tiny_vl.MODEL, c, "base", tmp_path / "adapter")
+    jax.tree.map(
+        np.testing.assert_array_equal, peft_files.load(tmp_path / "adapter", tiny_vl.MODEL)[0], x
+    )
+    names = hf_files.open_safetensors(tmp_path / "adapter" / peft_files.WEIGHTS).keys()
+    inside = "base_model.model.model.language_model.layers.2.self_attn.v_proj.lora_B.weight"
+    assert inside in names and len(names) == 4 * tiny_vl.TEXT.L
+    with pytest.raises(ValueError, match=r"tensors, such as .*another model"):
+        peft_files.load(tmp_path / "adapter", tiny_vl.TEXT)
 
 
 def test_a_directory_that_exists_is_left_alone(saved):

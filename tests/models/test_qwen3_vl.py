@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 import tiny_vl
 
 from jaxrl.data import visual_prompts
 from jaxrl.models import checkpoints, decoder, lora, qwen3_vl, rotary, spec, vl_families
+from jaxrl.models.layers import Quantized
 from jaxrl.parallel import mesh, rules
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "qwen3_vl"
@@ -131,17 +133,41 @@ def test_a_mesh_changes_nothing(params, seen):
 def test_adapters_of_the_decoder_fit(params, seen):
     """LoRA on the text's layers, the tower frozen, as these embedders were trained."""
     how = lora.LoraConfig(rank=2, alpha=4.0)
-    adapters = jax.tree.map(
-        lambda s: np.random.default_rng(0).normal(size=s.shape).astype(np.float32) / 4,
-        lora.specs(C.text, how),
-        is_leaf=spec.is_spec,
-    )
+    adapters = tiny.adapters(how, C)
     batch = tiny_vl.batch(["mixed"], seen, **SHAPES)
     got, _ = hidden(lora.attached(params, adapters, how), batch)
     want, _ = hidden(lora.merged(params, adapters, how), batch)
     plain, valid = hidden(params, batch)
     np.testing.assert_allclose(np.asarray(got)[valid], np.asarray(want)[valid], atol=1e-4)
     assert np.abs(np.asarray(got - plain)[valid]).max() > 0.1
+
+
+def test_gradients_reach_the_adapters_of_the_papers_alone(params, seen):
+    """q k v gate up down; neither o nor the tower, though pictures flow through both."""
+    how = lora.LoraConfig(2, 4.0, ("q", "k", "v", "gate", "up", "down"))
+    adapters, batch = tiny.adapters(how, C), tiny_vl.batch(["mixed"], seen, **SHAPES)
+
+    @partial(jax.jit, static_argnums=2)
+    def grads(x, params, join):
+        loss = lambda x: jnp.square(qwen3_vl.hidden(join(params, x, how), batch, C)[0]).mean()
+        return jax.grad(loss)(x)
+
+    got, want = (grads(adapters, params, join) for join in (lora.attached, lora.merged))
+    tiny.assert_close(got, want, 1e-3)
+    assert set(got) == {"layers"} and set(got["layers"]) == set(how.targets)
+    assert all(
+        np.abs(x).max(axis=(1, 2)).min() > 0 for x in map(lora.columns, jax.tree.leaves(got))
+    )
+
+
+def test_an_int8_base_keeps_its_tower_in_bfloat16(params, seen):
+    held = tiny.held("int8", params, C)
+    kinds = {str(x.dtype) for x in jax.tree.leaves(held["visual"])}
+    assert kinds == {"float32", "bfloat16"} and isinstance(held["layers"]["up"], Quantized)
+    batch = tiny_vl.batch(["mixed"], seen, **SHAPES)
+    want, valid = hidden(params, batch)
+    off = np.abs(np.asarray(hidden(held, batch)[0] - want)[valid]).mean() / np.asarray(want).std()
+    assert 0 < off < 0.03
 
 
 @pytest.mark.parametrize("name", tiny_vl.PUBLISHED)

@@ -108,6 +108,21 @@ def test_any_model_with_a_form_can_be_the_base(wordless):
     assert got["layers"]["up"].addressable_shards[0].data.shape == (L, D // 2, F // 2)
 
 
+def test_adapters_of_a_wordless_model_are_those_of_its_decoder(wordless):
+    kind, folder, _, params = wordless
+    c = tiny.config(folder, **{"model.lora.rank": 2, "model.base": "int8"})
+    opened = lambda: setup.open_base(c, ROWS, updates=3, take=embedder_files.headless)
+    if kind == "an encoder":
+        with pytest.raises(ValueError, match=r"an encoder, .*set model.lora.rank=0"):
+            opened()
+        return
+    base = opened()
+    assert base.abstract.keys() == {"layers"}
+    whole = base.join(base.load(), base.load_frozen())
+    assert whole.keys() == params.keys()
+    assert whole["layers"]["q"].w.q.dtype == "int8" and whole["layers"]["q"].a.shape[-1] == 2
+
+
 def test_recipes_that_write_text_refuse_a_model_that_cannot(wordless):
     kind, folder, _, _ = wordless
     with pytest.raises(ValueError, match=rf"model.checkpoint='.*/it': it is {kind}.* an embedder"):
