@@ -20,6 +20,7 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "engine": "launch.benches.engine",
     "train_step": "launch.benches.train_step",
     "encode": "launch.benches.encode",
+    "rerank": "launch.benches.rerank",
     "overlap": "launch.benches.overlap",
     "logprobs": "launch.benches.logprobs",
     "estimators": "launch.benches.estimators",
