@@ -21,6 +21,7 @@ BENCHES = {  # imported when asked for: a bench may need its peer's packages
     "train_step": "launch.benches.train_step",
     "encode": "launch.benches.encode",
     "embed_claims": "launch.benches.embed_claims",
+    "rerank": "launch.benches.rerank",
     "overlap": "launch.benches.overlap",
     "logprobs": "launch.benches.logprobs",
     "estimators": "launch.benches.estimators",

@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrl.data import embedding_prompts, reranking_prompts, sequences, visual_rows
+from jaxrl.data import (
+    embedding_batches,
+    embedding_prompts,
+    reranking_prompts,
+    sequences,
+    visual_rows,
+)
 from jaxrl.data.contents import Content
 from jaxrl.data.tokenizers import Tokenizer
 from jaxrl.ops.contrastive_losses import Labels
@@ -42,30 +48,33 @@ class Packer:
     def __call__(self, examples, seed):
         """The Batch of up to `rows` Examples; seed: numbers, such as (seed, step)."""
         rng = np.random.default_rng(seed)
-        chosen = [self._chosen(x, rng) for x in examples]
-        documents = [[x.documents[k] for k in ks] for x, ks in zip(examples, chosen, strict=True)]
-        asked = [(x.query, x.instruction) for x in examples]
-        blank = [(Content("-"), None)]  # where there is nothing; the mask leaves it out
-        full = lambda found, count: [*found, *blank * (count - len(found))]
-        listed = [
-            pair for ds in documents for pair in full([(d, None) for d in ds], self.documents)
-        ]
-        texts = {
-            "query": (full(asked, self.rows), self.template, self.query_length),
-            "document": (
-                full(listed, self.rows * self.documents),
-                self.template,
+        taken = [self._taken(x, rng) for x in examples]
+        kinds = {
+            "query": self._read(
+                [(x.query, x.instruction) for x in taken],
+                range(len(taken)),
+                self.rows,
+                self.query_length,
+            ),
+            "document": self._read(
+                [(document, None) for x in taken for document in x.documents],
+                [
+                    n * self.documents + k
+                    for n, x in enumerate(taken)
+                    for k in range(len(x.documents))
+                ],
+                self.rows * self.documents,
                 self.document_length,
             ),
         }
         if self.prompt_length:
-            rows = zip(examples, documents, strict=True)
-            prompts = [(self._prompt(x, ds, rng), None) for x, ds in rows]
-            texts["prompt"] = full(prompts, self.rows), self.listwise[0], self.prompt_length
-        read = {kind: self._read(*what) for kind, what in texts.items()}
-        inputs = {kind: found for kind, (found, _) in read.items()}
-        cut = sum(cut for _, cut in read.values())
-        return Batch(inputs, self._labels(examples, documents), self._target(examples, chosen), cut)
+            prompts = [(self._prompt(x, rng), None) for x in taken]
+            template, _ = self.listwise
+            how = self.rows, self.prompt_length, template
+            kinds["prompt"] = self._read(prompts, range(len(taken)), *how)
+        inputs = {kind: found for kind, (found, _) in kinds.items()}
+        labels, target_NK = self._known(taken)
+        return Batch(inputs, labels, target_NK, sum(cut for _, cut in kinds.values()))
 
     @property
     def listwise(self):
@@ -73,53 +82,59 @@ class Packer:
         chat = self.template != "plain"
         return ("listwise" if chat else "plain"), chat
 
-    def _prompt(self, example, documents, rng):
-        """E2Rank's pseudo-query over the documents in a drawn order: in that of the labels it would
-        tell the ranking. arXiv:2510.22733 does not say in which; our choice, and the prompt is that
-        of its evaluation, where it will be read."""
-        shuffled = [documents[k].text for k in rng.permutation(len(documents))]
-        return Content(self.prompt(example.query.text, shuffled, self.prompt_length))
-
     def prompt(self, query, documents, limit):
         """The text of a prompt; what a limit takes is of the documents, never the query."""
         chat = self.listwise[1]
         return reranking_prompts.fitted(self.tokenizer, query, documents, limit, chat=chat)
 
-    def _chosen(self, example, rng):
-        n = len(example.documents)
-        if self.in_order:
-            return np.arange(min(n, self.documents))
-        return drawn(n, self.documents, rng)
+    def _prompt(self, example, rng):
+        """E2Rank's pseudo-query over the documents in a drawn order: in that of the labels it would
+        tell the ranking. arXiv:2510.22733 does not say in which; our choice, and the prompt is that
+        of its evaluation, where it will be read."""
+        texts = [document.text for document in example.documents]
+        shuffled = [texts[k] for k in rng.permutation(len(texts))]
+        return Content(self.prompt(example.query.text, shuffled, self.prompt_length))
 
-    def _read(self, texts, template, limit):
-        """(Sequences, how many were cut) of (Content, instruction or None) pairs, in order."""
-        rows, cut = [None] * len(texts), 0
-        for instruction in {said for _, said in texts}:
-            where = [i for i, (_, said) in enumerate(texts) if said == instruction]
-            plain = [texts[i][0].text for i in where]
-            found = embedding_prompts.encode(self.tokenizer, template, plain, limit, instruction)
+    def _taken(self, example, rng):
+        """The example with as many documents as a row has, the positive first."""
+        n = len(example.documents)
+        chosen = range(min(n, self.documents))
+        if not self.in_order:
+            chosen = drawn(n, self.documents, rng)
+        pick = lambda values: tuple(values[k] for k in chosen) if values else ()
+        return dataclasses.replace(
+            example, documents=pick(example.documents), target=pick(example.target)
+        )
+
+    def _read(self, contents, places, count, limit, template=None):
+        """(Sequences [count], how many were cut) of (Content, instruction or None) pairs.
+
+        places: the row of each; what is left is a row of one token, which no label counts.
+        """
+        rows, cut = [[self.tokenizer.pad_id]] * count, 0
+        for instruction in {said for _, said in contents}:
+            of = [i for i, (_, said) in enumerate(contents) if said == instruction]
+            texts = [contents[i][0].text for i in of]
+            found = embedding_prompts.encode(
+                self.tokenizer, template or self.template, texts, limit, instruction
+            )
             cut += len(found.cut)
-            for i, ids in zip(where, found.ids, strict=True):
-                rows[i] = ids
+            for i, ids in zip(of, found.ids, strict=True):
+                rows[places[i]] = ids
         width = min(visual_rows.bucket(max(map(len, rows)), 16), limit)
         return sequences.pad(rows, width=width, pad_id=self.tokenizer.pad_id), cut
 
-    def _labels(self, examples, documents):
-        shape = self.rows, self.documents
+    def _known(self, taken):
+        """(Labels, target_NK) of the examples, and of rows of weight 0 behind them."""
+        shape, n = (self.rows, self.documents), len(taken)
         id_NK, mask_NK = np.zeros(shape, np.int32), np.zeros(shape, bool)
+        id_NK[:n], mask_NK[:n] = embedding_batches.numbered(taken, self.documents)
         weight_N, own_only_N = np.zeros(self.rows, np.float32), np.zeros(self.rows, bool)
-        number = {}  # equal contents, equal numbers
-        for n, (example, ds) in enumerate(zip(examples, documents, strict=True)):
-            id_NK[n, : len(ds)] = [number.setdefault(d, len(number)) for d in ds]
-            mask_NK[n, : len(ds)], weight_N[n], own_only_N[n] = True, 1, example.own_only
-        return Labels(id_NK, mask_NK, weight_N, own_only_N)
-
-    def _target(self, examples, chosen):
-        target_NK = np.zeros((self.rows, self.documents), np.float32)
-        for n, (example, ks) in enumerate(zip(examples, chosen, strict=True)):
-            if example.target:
-                target_NK[n, : len(ks)] = np.asarray(example.target, np.float32)[ks]
-        return target_NK
+        weight_N[:n], own_only_N[:n] = 1, [x.own_only for x in taken]
+        target_NK = np.zeros(shape, np.float32)
+        for row, x in zip(target_NK, taken, strict=False):
+            row[: len(x.target)] = x.target
+        return Labels(id_NK, mask_NK, weight_N, own_only_N), target_NK
 
 
 def drawn(n, most, rng):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from absl import logging
 
 from jaxrl.algos.embedding_objectives import ContrastiveConfig
-from jaxrl.data import embedding_rows
+from jaxrl.data import embedding_batches, embedding_rows
 from jaxrl.data.contents import Example
 from jaxrl.data.tokenizers import Tokenizer
 from jaxrl.models import embedder, embedder_files, forms
@@ -41,7 +41,7 @@ class Plan:
 
     def batches(self):
         """The endless, resumable iterator of lists of Examples."""
-        return embedding_rows.batches(self.examples, self.packer.rows, self.seed)
+        return embedding_batches.batches(self.examples, self.packer.rows, self.seed)
 
     def save(self, trained, frozen, path):
         """Writes the trained embedder as a directory; one that is there is left alone."""

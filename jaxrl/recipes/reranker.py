@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrl.data import embedding_rows, reranking_prompts, sequences, visual_rows
+from jaxrl.data import embedding_batches, reranking_prompts, sequences, visual_rows
 from jaxrl.data.contents import Example
 from jaxrl.models import checkpoints, reranker, rotary
 from jaxrl.ops import contrastive_losses, ranking_metrics
@@ -53,7 +53,7 @@ def run(c, workdir, p=None):
     p = prepare(c, workdir) if p is None else p
     if hosts.first():
         metrics.print_config(c.to_dict())
-    batches = embedding_rows.batches(p.examples, c.data.batch, c.seed)
+    batches = embedding_batches.batches(p.examples, c.data.batch, c.seed)
     with Session(c, p.base, workdir, batches) as s:
         parts = Parts(c, p, s)
         parts.evaluate(s.state, s.start)

