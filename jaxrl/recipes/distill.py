@@ -9,11 +9,11 @@ too. The scores are written once; a run that is resumed reads them.
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 
 import numpy as np
 
+from jaxrl import json_lines
 from jaxrl.data import embedding_rows
 from jaxrl.models import checkpoints
 from jaxrl.recipes import embed, stages
@@ -61,8 +61,8 @@ def _score(c, path):
     pairs = [(x.query.text, d.text) for x in rows for d in (*x.positives, *x.negatives)]
     counts = [len(x.positives) + len(x.negatives) for x in rows]
     scores = np.split(score(pairs), np.cumsum(counts)[:-1])
-    with path.open("w", encoding="utf-8") as file:
-        for x, found in zip(rows, scores, strict=True):
-            scored = dataclasses.replace(x, scores=tuple(found.tolist()))
-            line = embedding_rows.written(scored, path.parent)
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    scored = (
+        dataclasses.replace(x, scores=tuple(found.tolist()))
+        for x, found in zip(rows, scores, strict=True)
+    )
+    json_lines.write(path, (embedding_rows.written(x, path.parent) for x in scored))
