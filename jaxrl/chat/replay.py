@@ -46,7 +46,7 @@ class Recording:
             raise FileNotFoundError(
                 f"path = {self.path!r} is no file: record one first, by giving the model"
             )
-        self._file = None if model is None else _locked(self.path)
+        self._file = None if model is None else locked(self.path)
         try:
             self._replies, whole = read(self.path)
         except ValueError:
@@ -126,14 +126,14 @@ def _reply(calls, malformed, **rest):
     )
 
 
-def _locked(path):
-    """The file to append to, which no other process gets while it is open."""
+def locked(path):
+    """A descriptor of the file to append to, which no other process gets while it is open."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(file)
         raise RuntimeError(
-            f"path = {path!r} is being recorded by another process: give each its own file"
+            f"path = {path!r} is being written by another process: give each its own file"
         ) from None
     return file

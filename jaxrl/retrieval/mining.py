@@ -162,6 +162,7 @@ def _encoded(rows, contents, open_encoder):
             of = [q for q, row in enumerate(rows) if row.instruction == instruction]
             queries = [rows[q].query for q in of]
             queries_QD[of] = _rows(encoder.queries, queries, encoder.dim, "query", bar)
+            encoder = None  # or it would be in memory while the next is opened
     return queries_QD, documents_ND
 
 
