@@ -15,9 +15,10 @@ from jaxrl.models import decoder, embedder, heads
 def score(params, sequences, answers, c, *, dtype=jnp.float32):
     """Scores [B] f32 in (0, 1): data.sequences.Sequences [B, T], answers as of `logit`.
 
-    c: decoder.Config, with a head of its own or tied. NaN for a row without a valid token.
+    c: decoder.Config or qwen3_vl.Config, with a head of its own or tied. NaN for a row without a
+    valid token.
     """
-    hidden_BTD = embedder.causal(params, sequences, c, dtype=dtype)
+    hidden_BTD = embedder.HIDDEN[type(c)](params, sequences, c, dtype=dtype)
     return jax.nn.sigmoid(logit(decoder.head(params), hidden_BTD, sequences.valid, answers))
 
 
