@@ -3,9 +3,13 @@
     python -m launch.encode --corpus=FILE_OR_BEIR_DIR --model=MODEL --out=DIR
     python -m launch.encode --from=DIR --dtype=int8 --out=DIR8        # of an index; encodes nothing
 
-A corpus is a .jsonl file of {"_id", "title", "text"} lines, or a BEIR directory. A model is a
+A corpus is a .jsonl file of {"_id", "title", "text"} lines, or a BEIR directory; for a model that
+sees, a line may have an "image" and a "video" too, paths from the file's folder. A model is a
 checkpoint (a directory, a .gguf file, package:NAME/FILE), perhaps with #dim=256,pooling=mean behind
 it, or "module:function" that returns an Encoder: jaxrl/retrieval/encoders.py.
+
+--bad=skip leaves out broken lines and documents whose pictures or clips cannot be read. Both are
+counted; the latter are named, and keep their place in the index without a row.
 """
 
 import sys
@@ -23,7 +27,9 @@ FROM = flags.DEFINE_string("from", None, "An index of float32, in place of a cor
 DTYPE = flags.DEFINE_enum("dtype", "float32", list(CODES), "How rows are stored.")
 SHARD = flags.DEFINE_integer("shard", 16384, "Documents of a file.", lower_bound=1)
 BATCH = flags.DEFINE_integer("batch", 1024, "Documents handed to the model at once.", lower_bound=1)
-BAD = flags.DEFINE_enum("bad", "refuse", ["refuse", "skip"], "What to do about broken lines.")
+BAD = flags.DEFINE_enum(
+    "bad", "refuse", ["refuse", "skip"], "What to do about broken lines and pictures."
+)
 NOT_FINITE = flags.DEFINE_enum(
     "not_finite", "refuse", ["refuse", "count"], "What to do about rows that are not finite."
 )
@@ -40,6 +46,7 @@ def main(argv):
     header = index.read_header(OUT.value)
     told = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
     print(f"{OUT.value}: {header['count']:,} documents, {header['dim']} dimensions, {told}")
+    _list_absent()
 
 
 def _encode():
@@ -47,9 +54,22 @@ def _encode():
         if not flag.value:
             raise ValueError(f"give --{flag.name}, or an index by --from")
     corpus = documents.open_corpus(CORPUS.value, bad=BAD.value)
-    c = build.IndexConfig(DTYPE.value, SHARD.value, BATCH.value, NOT_FINITE.value)
-    counts = build.build(OUT.value, corpus, open_encoder(MODEL.value), c, model=MODEL.value)
+    skip = BAD.value == "skip"  # an encoder gives NaN for what it could not read
+    c = build.IndexConfig(
+        DTYPE.value, SHARD.value, BATCH.value, "count" if skip else NOT_FINITE.value
+    )
+    encoder = open_encoder(MODEL.value, bad=BAD.value)
+    counts = build.build(OUT.value, corpus, encoder, c, model=MODEL.value)
     return counts | {f"skipped ({reason})": n for reason, n in corpus.skipped.items()}
+
+
+def _list_absent():
+    """Names documents without a row, which no search finds."""
+    made = index.open_index(OUT.value, checksums=False)
+    listed = ", ".join(made.ids[n] for n in made.absent[: documents.LISTED])
+    more = len(made.absent) - documents.LISTED
+    if listed:
+        print(f"without a row: {listed}" + (f" and {more:,} more" if more > 0 else ""))
 
 
 def _recode():

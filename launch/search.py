@@ -2,8 +2,10 @@
 
     python -m launch.search --index=DIR --query="why is the sky blue"
     python -m launch.search --index=DIR8 --exact=DIR --corpus=FILE_OR_BEIR_DIR < QUERIES
+    python -m launch.search --index=DIR --image=cat.png --query="the same animal by night"
 
-Without --query, each line of the standard input is one. The times are those of encoding the query
+Without --query and --image, each line of the standard input is a query. An image belongs to every
+query, or is one by itself. The times are those of encoding the query
 and of looking at every row, after one search that is not counted, since it compiles.
 """
 
@@ -16,10 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jaxrl.data import contents
 from jaxrl.retrieval import documents, encoders, index, search
 
 INDEX = flags.DEFINE_string("index", None, "Directory of the index.", required=True)
 QUERY = flags.DEFINE_multi_string("query", [], "What to search for; may be repeated.")
+IMAGE = flags.DEFINE_multi_string("image", [], "A picture of the query; may be repeated.")
 TOP = flags.DEFINE_integer("top", 10, "Documents that are shown.", lower_bound=1)
 MODEL = flags.DEFINE_string("model", None, "Who encodes queries, if not by the index's own name.")
 INSTRUCTION = flags.DEFINE_string(
@@ -43,20 +47,21 @@ def main(argv):
         exact = opened(EXACT.value) if EXACT.value else None
         find = search.finder(source, exact=exact, resident=RESIDENT.value)
         corpus = documents.open_corpus(CORPUS.value, bad="skip") if CORPUS.value else None
+        find(encoder.queries([_asked("a first query")]), TOP.value)
     except (ValueError, TypeError, OSError) as error:
         sys.exit(f"launch.search: {error}")
-    find(encoder.queries(["a first query"]), TOP.value)
     place = {id: n for n, id in enumerate(corpus.ids)} if corpus else {}
-    for query in QUERY.value or map(str.strip, sys.stdin):
-        if not query:
+    for query in QUERY.value or ([""] if IMAGE.value else map(str.strip, sys.stdin)):
+        if not query and not IMAGE.value:
             print("an empty query finds nothing", file=sys.stderr)
             continue
-        hits, times = _timed(encoder, find, query)
+        hits, times = _timed(encoder, find, _asked(query))
         listed = [n for n in hits.numbers[0] if n != search.NONE]
         known = [place.get(source.ids[n]) for n in listed]
         texts = ["" if n is None else corpus.read(n, n + 1)[0] for n in known]
         ids = [source.ids[n] for n in listed]
-        _show(query, times, zip(ids, hits.scores[0], texts, strict=False))
+        asked = documents.shown(_asked(query))
+        _show(asked, times, zip(ids, hits.scores[0], texts, strict=False))
 
 
 def _model():
@@ -67,6 +72,11 @@ def _model():
     if not header["model"]:
         raise ValueError(f"--index={INDEX.value} does not say its model: give --model")
     return header["model"]
+
+
+def _asked(query):
+    """A query as the encoder takes it, with the pictures of the command line."""
+    return contents.Content(query, images=tuple(IMAGE.value)) if IMAGE.value else query
 
 
 def _timed(encoder, find, query):
@@ -80,10 +90,10 @@ def _timed(encoder, find, query):
 
 
 def _show(query, times, rows):
-    """Prints one table. rows: (id, score, text)."""
-    table = Table("", "score", "id", "text", title=query, caption=times, title_justify="left")
-    for rank, (id, score, text) in enumerate(rows, start=1):
-        table.add_row(str(rank), f"{score:.4f}", Text(id), Text(" ".join(text.split())[:WIDTH]))
+    """Prints one table. rows: (id, score, content)."""
+    table = Table("", "score", "id", "text", title=Text(query), caption=times, title_justify="left")
+    for rank, (id, score, content) in enumerate(rows, start=1):
+        table.add_row(str(rank), f"{score:.4f}", Text(id), Text(documents.shown(content)[:WIDTH]))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 

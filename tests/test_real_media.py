@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_vl
 
-from jaxrl.data import images, videos
+from jaxrl.data import images, sequences, videos
 from jaxrl.data import visual_prompts as prompts
 from jaxrl.data.images import ImageConfig
 from jaxrl.data.media import MediaError
@@ -50,10 +50,8 @@ def params():
 def states(params, *rows):
     """Hidden states of the last token of each row: what an embedder pools."""
     made = [prompts.render(tiny_vl.TOKENIZER, text, visuals) for text, visuals in rows]
-    batch = prompts.pad(made, pad_id=tiny_vl.TOKENIZER.pad_id, side=MODEL.vision.side)
-    x, valid = hidden(params, batch)
-    last = valid.shape[1] - 1 - np.argmax(np.asarray(valid)[:, ::-1], 1)
-    return np.asarray(x)[np.arange(len(rows)), last]
+    read = sequences.pad(made, pad_id=tiny_vl.TOKENIZER.pad_id, tower=MODEL.vision)
+    return np.asarray(hidden(params, read))[np.arange(len(rows)), read.valid.sum(1) - 1]
 
 
 def test_pictures_end_to_end(params):

@@ -3,6 +3,7 @@
 import numpy as np
 import tiny_tokenizers
 
+from jaxrl.data import sequences
 from jaxrl.data import visual_prompts as prompts
 from jaxrl.data.media import Visual
 from jaxrl.models import decoder, qwen3_vl, vision
@@ -92,6 +93,15 @@ def rendered(names, seen=None):
 
 
 def batch(names, seen=None, **how):
-    """Rows of ROWS as a Batch of few shapes."""
-    how = {"pad_id": TOKENIZER.pad_id, "side": TOWER.side, "length": 128, "width": 32} | how
-    return prompts.pad(rendered(names, seen), **how)
+    """Rows of ROWS as Sequences of few shapes."""
+    how = {"pad_id": TOKENIZER.pad_id, "tower": TOWER, "width": 128} | how
+    return sequences.pad(rendered(names, seen), **how)
+
+
+def on_the_left(read):
+    """The same Sequences, padded before instead of after."""
+    shift = (~np.asarray(read.valid)).sum(1)
+    roll = lambda x, n: np.roll(x, n, axis=-1)
+    rolled = lambda x: None if x is None else np.stack([*map(roll, x, shift)])
+    columns = {k: rolled(v) for k, v in read._asdict().items() if k != "patches"}
+    return read._replace(**columns)

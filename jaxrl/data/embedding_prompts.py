@@ -7,8 +7,8 @@
     qwen3_vl   Qwen3-VL-Embedding (arXiv:2601.04720): a chat, the instruction as the system's turn
     listwise   E2Rank's pseudo-query, as reranking_prompts.listwise writes it: nothing is added
 
-An image or a video enters qwen3_vl as its mark at the head of the text, videos first; whoever
-prepares pictures expands the marks.
+An image or a video enters qwen3_vl as its mark at the head of the text, videos first:
+embedding_sequences.py.
 """
 
 import unicodedata
@@ -88,17 +88,16 @@ def encode(tokenizer, name, texts, limit, instruction=None):
 
     Too long ones lose tokens from the end, but never their tail.
     """
-    template = TEMPLATES[name]
-    tail = _tail(tokenizer, name)
+    template, last = TEMPLATES[name], tail(tokenizer, name)
     rendered = [template.render(text, instruction) for text in texts]
     rows = tokenizer.encode_many(rendered, template.specials)
     longer = [i for i, ids in enumerate(rows) if len(ids) > limit]
     for i in longer:
-        rows[i] = truncation.cut(rows[i], limit, tail)
+        rows[i] = truncation.cut(rows[i], limit, last)
     return Rows(rows, longer)
 
 
-def _tail(tokenizer, name):
+def tail(tokenizer, name):
     """How many tokens at the end of every text belong to the template."""
     template = TEMPLATES[name]
     if template.specials:

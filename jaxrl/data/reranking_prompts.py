@@ -79,7 +79,7 @@ def encode(tokenizer, name, pairs, limit, instruction=None):
     rows = tokenizer.encode_many([template.render(*pair, instruction) for pair in pairs])
     longer = [i for i, ids in enumerate(rows) if len(ids) > limit]
     for i in longer:
-        rows[i] = truncation.cut(rows[i], limit, tail, special)
+        rows[i] = truncation.cut(rows[i], limit, tail, [t in special for t in rows[i]])
     return Rows(rows, longer)
 
 

@@ -2,42 +2,44 @@
 
     text = f"<|im_start|>user\\n{IMAGE}What is this?<|im_end|>\\n"
     row = render(tokenizer, text, [images.read("cat.png", ImageConfig())])
-    batch = pad([row], pad_id=tokenizer.pad_id, side=48)
+    batch = sequences.pad([row], pad_id=tokenizer.pad_id, tower=c.vision)
 
 A chat template writes the same marks where a message holds IMAGE or VIDEO. An image becomes one
 block of visual tokens. A clip becomes a block every two frames, each behind its time in seconds.
 """
 
+import dataclasses
 import re
-from typing import NamedTuple
 
 import numpy as np
 
-from jaxrl.data import visual_rows
-from jaxrl.data.media import Visual
+from jaxrl.data import truncation
+from jaxrl.data.media import MediaError, Visual
 
 START, END = "<|vision_start|>", "<|vision_end|>"
 IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
 IMAGE, VIDEO = START + IMAGE_PAD + END, START + VIDEO_PAD + END  # what stands for a visual
+BLOCK = re.compile(  # a visual, or one T of a clip, once it is expanded
+    r"(<[\d.]+ seconds>)?{}({}|{})+{}".format(*map(re.escape, (START, IMAGE_PAD, VIDEO_PAD, END)))
+)
 
 
-class Rendered(NamedTuple):
-    """One sequence."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rendered:
+    """One sequence; its length is that of its tokens."""
 
     tokens: np.ndarray  # [T] int32
-    position: np.ndarray  # [3, T] int32: time, row, column
     visual: np.ndarray  # [T] bool: holds a visual token
     visuals: tuple[Visual, ...]  # in the order of their tokens
+    cut: bool = False  # a limit took some of its text
 
+    def __len__(self):
+        return len(self.tokens)
 
-class Batch(NamedTuple):
-    """Sequences of one length, and the rows of patches of all their visuals."""
-
-    tokens: np.ndarray  # [B, T] int32
-    position: np.ndarray  # [3, B, T] int32
-    valid: np.ndarray  # [B, T] bool
-    visual: np.ndarray  # [B, T] int32: which visual token of the tower's; −1 = text
-    patches: visual_rows.Patches | None  # None = text alone
+    @property
+    def position(self):
+        """[3, T] int32: time, row, column."""
+        return positions(self.visual, [v.block for v in self.visuals for _ in range(v.grid[0])])
 
 
 def mark(visual):
@@ -45,9 +47,26 @@ def mark(visual):
     return IMAGE if visual.times is None else VIDEO
 
 
-def render(tokenizer, text, visuals=()):
-    """Text with a mark for each visual, in order -> Rendered. The tokenizer adds nothing."""
-    tokens = np.asarray(tokenizer.encode(expand(text, visuals)), np.int32)
+def render(tokenizer, text, visuals=(), *, limit=None, tail=0, kept=frozenset()):
+    """Text with a mark for each visual, in order -> Rendered. The tokenizer adds nothing.
+
+    limit: tokens at most. Text goes, from the end of what stands before the last `tail` tokens, but
+    no id in `kept`; a visual is never cut: MediaError if they do not fit. The times of a clip and
+    the marks around visual tokens are part of it. That a whole visual is refused rather than left
+    out is our choice.
+    """
+    whole = expand(text, visuals)
+    encoded = tokenizer.core.encode(whole, add_special_tokens=False)
+    ids, longer = encoded.ids, limit is not None and len(encoded.ids) > limit
+    if longer:
+        inside = _inside(whole, encoded.offsets)
+        if inside.sum() + tail > limit:
+            raise MediaError(
+                f"its pictures and clips take {inside.sum()} tokens, the end of the prompt {tail}, "
+                f"and limit={limit}: raise it, or lower image.max_pixels or video.total_pixels"
+            )
+        ids = truncation.cut(ids, limit, tail, inside | np.isin(ids, list(kept)))
+    tokens = np.asarray(ids, np.int32)
     pads = [tokenizer.core.token_to_id(token) for token in (IMAGE_PAD, VIDEO_PAD)]
     visual = np.isin(tokens, [pad for pad in pads if pad is not None])
     wanted = sum(v.tokens * v.grid[0] for v in visuals)
@@ -56,8 +75,15 @@ def render(tokenizer, text, visuals=()):
             f"the tokenizer makes {visual.sum()} tokens of {wanted} × {IMAGE_PAD} or {VIDEO_PAD}: "
             "it does not know them; use that of a Qwen3-VL checkpoint"
         )
-    blocks = [v.block for v in visuals for _ in range(v.grid[0])]
-    return Rendered(tokens, positions(visual, blocks), visual, tuple(visuals))
+    return Rendered(tokens, visual, tuple(visuals), longer)
+
+
+def _inside(text, offsets):
+    """[T] bool: which tokens, by their first and last character, are of an expanded visual."""
+    of = np.zeros(len(text) + 1, bool)
+    for block in BLOCK.finditer(text):
+        of[slice(*block.span())] = True
+    return np.array([of[first:stop].any() for first, stop in offsets], bool)
 
 
 def expand(text, visuals):
@@ -106,34 +132,3 @@ def positions(visual, blocks):
         b += max(h, w)
     out[:, at:] = b + np.arange(len(visual) - at)
     return out
-
-
-def pad(rendered, *, pad_id, side, length=None, rows=None, width=None, left=False):
-    """Sequences -> Batch. side: of the tower's table of positions (vision.Config.side).
-
-    length, rows and width fix the shapes: columns of text, rows and columns of patches; those not
-    given come from visual_rows.bucket. A mesh that splits the batch needs rows that its data axes
-    divide, as it needs such sequences. left: pad before the sequences, not after.
-    """
-    longest = max(len(x.tokens) for x in rendered)
-    length = length or visual_rows.bucket(longest, 64)
-    if longest > length:
-        raise ValueError(
-            f"a sequence has {longest} tokens, more than length={length}: raise it, or read its "
-            "visuals with a lower max_pixels or total_pixels"
-        )
-    shape = len(rendered), length
-    tokens, valid = np.full(shape, pad_id, np.int32), np.zeros(shape, bool)
-    position, index = np.zeros((3, *shape), np.int32), np.full(shape, -1, np.int32)
-    visuals = [v for x in rendered for v in x.visuals]
-    patches, starts = None, []
-    if visuals:
-        patches, starts = visual_rows.lay(visuals, side=side, rows=rows, width=width)
-    starts = iter(starts)
-    for b, x in enumerate(rendered):
-        T = len(x.tokens)
-        span = slice(length - T, length) if left else slice(0, T)
-        tokens[b, span], valid[b, span], position[:, b, span] = x.tokens, True, x.position
-        where = [s + np.arange(v.tokens) for v in x.visuals for s in next(starts)]
-        index[b, span][x.visual] = np.concatenate(where) if where else []
-    return Batch(tokens, position, valid, index, patches)

@@ -11,35 +11,49 @@ import numpy as np
 
 
 class Patches(NamedTuple):
-    """N rows of W patches; what the vision tower reads. W is a multiple of merge²."""
+    """Rows of W patches: [N, W, ..] as the vision tower reads them, [B, N, W, ..] of B sequences.
 
-    pixels: np.ndarray  # [N, W, C · frames · patch · patch] uint8
-    frame: np.ndarray  # [N, W] int32: number of the frame in its row; −1 = padding
-    place: np.ndarray  # [N, W, 2] int32: row and column in the frame, in patches
-    corner: np.ndarray  # [N, W, 4] int32: the nearest entries of the table of positions
-    weight: np.ndarray  # [N, W, 4] f32: how much of each
-
-
-def lay(visuals, *, side, rows=None, width=None):
-    """Visuals -> (Patches, starts): the first visual token of each T of each visual.
-
-    starts: a list [T] int a visual, into the tower's tokens flattened to [N · W / merge²].
-    side: of the tower's table of positions. rows, width: N and W, from `bucket` if not given.
+    W is a multiple of merge².
     """
-    unit = visuals[0].merge ** 2
-    sizes = [v.grid[1] * v.grid[2] for v in visuals for _ in range(v.grid[0])]
-    width = width or bucket(max(sizes), 64 * unit)
-    _check_width(width, max(sizes), unit)
-    where, used = _first_fit(sizes, width)
+
+    pixels: np.ndarray  # [.., W, C · frames · patch · patch] uint8
+    frame: np.ndarray  # [.., W] int32: number of the frame in its row; −1 = padding
+    place: np.ndarray  # [.., W, 2] int32: row and column in the frame, in patches
+    corner: np.ndarray  # [.., W, 4] int32: the nearest entries of the table of positions
+    weight: np.ndarray  # [.., W, 4] f32: how much of each
+
+
+def lay(seen, *, tower, rows=None, width=None):
+    """Visuals of each of B sequences -> (Patches [B, N, W, ..], starts): each has rows of its own.
+
+    starts[b]: of each visual a list [T] int of the first visual token of each T, into the tokens of
+    the sequence's own rows flattened to [N · W / merge²].
+    tower: vision.Config. rows, width: N and W, from `bucket` if not given.
+    """
+    unit = tower.merge**2
+    sizes = [[v.grid[1] * v.grid[2] for v in own for _ in range(v.grid[0])] for own in seen]
+    largest = max((max(own, default=1) for own in sizes), default=1)
+    width = width or bucket(largest, 64 * unit)
+    _check_width(width, largest, unit)
+    fits = [_first_fit(own, width) for own in sizes]
+    used = max((n for _, n in fits), default=0)
     rows = rows or bucket(used, 1)
     if used > rows:
+        worst = sizes[max(range(len(fits)), key=lambda b: fits[b][1])]
         raise ValueError(
-            f"{len(sizes)} frames of {sum(sizes)} patches need {used} rows of width={width}, but "
+            f"{len(worst)} frames of {sum(worst)} patches need {used} rows of width={width}, but "
             f"there are rows={rows}: raise one of them, or take fewer or smaller pictures"
         )
-    out = _empty(rows, width, visuals[0].patches.shape[1])
-    counts, frames = np.zeros(rows, np.int32), iter(where)
-    starts = []
+    out, starts = _empty((len(seen), rows, width), tower), []
+    for b, own in enumerate(seen):
+        starts.append(_laid(Patches(*(x[b] for x in out)), own, fits[b][0], unit, tower.side))
+    return out, starts
+
+
+def _laid(out, visuals, where, unit, side):
+    """Writes one sequence's frames into its own rows [N, W, ..]; its starts."""
+    width = out.frame.shape[1]
+    counts, frames, starts = np.zeros(len(out.frame), np.int32), iter(where), []
     for v in visuals:
         described = places(v.grid, v.merge), *corners(v.grid, v.merge, side)
         starts.append([])
@@ -50,7 +64,7 @@ def lay(visuals, *, side, rows=None, width=None):
                 field[span] = value
             counts[n] += 1
             starts[-1].append((n * width + first) // unit)
-    return out, starts
+    return starts
 
 
 def bucket(n, step):
@@ -113,8 +127,8 @@ def _check_width(width, largest, unit):
         )
 
 
-def _empty(rows, width, values):
-    shape = rows, width
+def _empty(shape, tower):
+    values = tower.channels * tower.frames * tower.patch**2
     return Patches(
         pixels=np.zeros((*shape, values), np.uint8),
         frame=np.full(shape, -1, np.int32),

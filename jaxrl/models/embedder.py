@@ -1,11 +1,10 @@
-"""Text embedders: a model, how its hidden states become one vector, and what it wants to read.
+"""Embedders: a model, how its hidden states become one vector, and what it wants to read.
 
     vectors_BD = embed(params, sequences, c)
 
-A causal decoder (Qwen3-Embedding, E2Rank, any other) or an encoder (MiniLM, E5, BGE). What wraps a
-decoder, as a model that also sees, passes its hidden states to `pool`, and that decoder as c.model.
-Files are read in embedder_files.py, texts in data/embedding_prompts.py; training is a matter of the
-losses.
+A causal decoder (Qwen3-Embedding, E2Rank, any other), an encoder (MiniLM, E5, BGE), or a model that
+sees pictures and clips too (Qwen3-VL-Embedding). Files are read in embedder_files.py, contents in
+data/embedding_sequences.py; training is a matter of the losses.
 """
 
 import dataclasses
@@ -13,14 +12,14 @@ import dataclasses
 import jax.numpy as jnp
 
 from jaxrl.data.embedding_prompts import TEMPLATES
-from jaxrl.models import decoder, encoder, heads, rotary
+from jaxrl.models import decoder, encoder, heads, qwen3_vl, rotary
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """One embedder."""
 
-    model: decoder.Config | encoder.Config
+    model: decoder.Config | encoder.Config | qwen3_vl.Config
     pooling: str  # a key of POOLINGS
     template: str = "plain"  # a key of TEMPLATES
     normalize: bool = True  # vectors of length 1
@@ -38,7 +37,7 @@ class Config:
             )
         if self.limit < 0:
             raise ValueError(f"limit={self.limit}: give tokens of a text, or 0 for all positions")
-        _check_length(self.model, self.limit)
+        check_length(self.model, self.limit)
 
     @property
     def width(self):
@@ -47,8 +46,13 @@ class Config:
 
     @property
     def longest(self):
-        """Tokens of a text at most."""
+        """Tokens of a text at most, visual ones included."""
         return self.limit or _positions(self.model)
+
+    @property
+    def tower(self):
+        """vision.Config of a model that sees; None = it reads text alone."""
+        return tower(self.model)
 
 
 def embed(params, sequences, c, *, dtype=jnp.float32, remat="none"):
@@ -95,19 +99,30 @@ def _both_ways(params, sequences, c, **how):
     return encoder.forward(params, sequences.tokens, sequences.valid, c, **how)
 
 
-def _positions(model):
-    return model.context if isinstance(model, encoder.Config) else rotary.longest(model)
+def tower(model):
+    """The vision.Config of a model's config; None = it reads text alone."""
+    return model.vision if isinstance(model, qwen3_vl.Config) else None
 
 
-def _check_length(model, limit):
+def check_length(model, limit):
+    """Refuses sequences that are longer than a model has positions."""
     fix = "lower limit"
-    if isinstance(model, decoder.Config):
-        rotary.check_length(model, limit, f"limit={limit}", fix)
+    if not isinstance(model, encoder.Config):
+        rotary.check_length(_text(model), limit, f"limit={limit}", fix)
     elif limit > model.context:
         raise ValueError(
             f"limit={limit} is beyond the {model.context} positions that the model learned: {fix}"
         )
 
 
+def _positions(model):
+    return model.context if isinstance(model, encoder.Config) else rotary.longest(_text(model))
+
+
+def _text(model):
+    """The decoder of a model that sees, or the model."""
+    return model.text if isinstance(model, qwen3_vl.Config) else model
+
+
 POOLINGS = {"last": heads.last, "mean": _mean, "cls": _first}  # (hidden [B, T, D], valid [B, T])
-HIDDEN = {decoder.Config: causal, encoder.Config: _both_ways}
+HIDDEN = {decoder.Config: causal, encoder.Config: _both_ways, qwen3_vl.Config: qwen3_vl.hidden}

@@ -11,7 +11,7 @@ embeds has no use for it, and some embedders' checkpoints lack it.
 import dataclasses
 from pathlib import Path
 
-from jaxrl.models import checkpoints, decoder, embedder, encoder, hf_files
+from jaxrl.models import checkpoints, decoder, embedder, encoder, hf_files, qwen3_vl
 
 MODULES = "modules.json"
 POOLING = "1_Pooling/config.json"
@@ -27,6 +27,7 @@ MODES = {  # sentence-transformers' name of a pooling, new and old -> ours
 DEFAULTS = {  # where the directory does not say; the template it never says. Our choice
     decoder.Config: {"pooling": "last", "template": "qwen3"},
     encoder.Config: {"pooling": "mean", "template": "plain"},
+    qwen3_vl.Config: {"pooling": "last", "template": "qwen3_vl"},
 }
 TYPES = "sentence_transformers.models."
 
@@ -42,6 +43,8 @@ def open_embedder(path, **changes):
 
 def headless(model):
     """The config of the same model without an untied output head."""
+    if isinstance(model, qwen3_vl.Config):
+        return dataclasses.replace(model, text=headless(model.text))
     if isinstance(model, decoder.Config) and not model.tied:
         return dataclasses.replace(model, headless=True)
     return model

@@ -1,4 +1,4 @@
-"""Policy and reward model as `nnx.Module`s, for use inside Flax code.
+"""Policy, reward model and embedder as `nnx.Module`s, for use inside Flax code.
 
 The modules hold the same arrays in the same tree and call the same pure functions; nothing of the
 library depends on them. `from_nnx(to_nnx(params, c))` is params.
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxrl.models import decoder, heads
+from jaxrl.models import decoder, embedder, heads
 
 
 class Policy(nnx.Module):
@@ -38,13 +38,28 @@ class Reward(nnx.Module):
         return heads.reward(from_nnx(self), tokens, *_plain(tokens, valid), self.c)
 
 
+class Embedder(nnx.Module):
+    """A model whose hidden states become one vector; c: embedder.Config."""
+
+    def __init__(self, params, c):
+        self.params = nnx.data(jax.tree.map(nnx.Param, params))
+        self.c = c
+
+    def __call__(self, sequences):
+        """Vectors [B, c.width] f32 of data.sequences.Sequences [B, T], pictures included."""
+        return embedder.embed(from_nnx(self), sequences, self.c)
+
+
 def to_nnx(params, c):
-    """A module sharing the tree's arrays: a Reward if it has a "scalar" head, a Policy if not."""
+    """A module sharing the tree's arrays: an Embedder of an embedder.Config, a Reward if the tree
+    has a "scalar" head, else a Policy."""
+    if isinstance(c, embedder.Config):
+        return Embedder(params, c)
     return Reward(params, c) if "scalar" in params else Policy(params, c)
 
 
 def from_nnx(module):
-    """The parameter tree of a Policy or Reward: nested dicts of the arrays it holds."""
+    """The parameter tree of such a module: nested dicts of the arrays it holds."""
     is_param = lambda x: isinstance(x, nnx.Param)
     return jax.tree.map(lambda p: p[...], module.params, is_leaf=is_param)
 

@@ -1,7 +1,7 @@
 """Qwen3-VL (arXiv:2511.21631), its embedders and rerankers: the vision tower under our decoder.
 
-    batch = visual_prompts.pad([visual_prompts.render(tokenizer, text, visuals)], ...)
-    hidden_BTD, valid_BT = hidden(params, batch, c)
+    row = visual_prompts.render(tokenizer, text, visuals)
+    hidden_BTD = hidden(params, sequences.pad([row], tower=c.vision, ...), c)
 
 The parameters are the decoder's with one more entry, "visual"; so every function that takes the
 decoder's tree takes these, and text alone computes what the decoder computes. Generating from
@@ -28,7 +28,6 @@ class Config:
     text: decoder.Config
     vision: vision.Config
     mrope: tuple[int, int, int] = (24, 20, 20)  # pairs of a head that turn by time, row, column
-    headless: bool = False  # untied, and stored without an output matrix: an embedder
     image_id: int = 151655  # of the tokens that hold visual ones, and of those around them
     video_id: int = 151656
     start_id: int = 151652
@@ -51,47 +50,56 @@ class Config:
         """The vocabulary."""
         return self.text.V
 
+    @property
+    def D(self):
+        """The width of a hidden state."""
+        return self.text.D
+
+    @property
+    def context(self):
+        """Positions that the checkpoint names."""
+        return self.text.context
+
 
 class Visual(NamedTuple):
-    """What the tower saw, as the decoder takes it in."""
+    """What the tower saw of each sequence, as the decoder takes it in."""
 
-    tokens: jax.Array  # [1 + taps, M, D]: in place of embeddings, then for DeepStack
-    index: jax.Array  # [B, T] int32: which of the M; −1 = text
+    tokens: jax.Array  # [1 + taps, B, M, D]: in place of embeddings, then for DeepStack
+    index: jax.Array  # [B, T] int32: which of the sequence's M; −1 = text
 
 
 def specs(c):
     """The parameter tree as specs."""
-    tree = decoder.specs(c.text) | {"visual": vision.specs(c.vision)}
-    return {name: s for name, s in tree.items() if not (c.headless and name == "head")}
+    return decoder.specs(c.text) | {"visual": vision.specs(c.vision)}
 
 
-def head(params, c):
-    """The output matrix [V, D]; refuses a checkpoint that has none."""
-    if c.headless:
-        raise ValueError(
-            "this checkpoint has no lm_head and its embedding is not tied: it embeds, but gives no "
-            "logits; load a Qwen3-VL or Qwen3-VL-Reranker checkpoint for those"
-        )
-    return decoder.head(params)
-
-
-def hidden(params, batch, c, *, dtype=jnp.float32, remat="none"):
-    """(hidden states after the last norm [B, T, D], valid [B, T] bool) of a visual_prompts.Batch.
+def hidden(params, sequences, c, *, dtype=jnp.float32, remat="none"):
+    """Hidden states after the last norm [B, T, D] of data.sequences.Sequences [B, T].
 
     dtype: of activations and products (norms, softmax and rotation are in f32); remat: a key of
     decoder.REMAT, for the layers of both.
     """
+    valid = jnp.asarray(sequences.valid)
+    lo, hi = jnp.zeros_like(sequences.tokens), valid.astype(jnp.int32)
+    if sequences.position is None:
+        position = jnp.maximum(jnp.cumsum(valid, axis=1) - 1, 0)
+    else:
+        position = jnp.moveaxis(sequences.position, 1, 0)
     visual = None
-    if batch.patches is not None:
-        seen = vision.forward(
-            params["visual"], batch.patches, c.vision, dtype=dtype, remat=decoder.REMAT[remat]
-        )
-        flat = seen.reshape(len(seen), -1, c.text.D)
-        visual = Visual(mesh.constrain(flat, rules.TRAIN, None, None, "act_embed"), batch.visual)
-    valid = jnp.asarray(batch.valid)
-    lo, hi = jnp.zeros_like(batch.tokens), valid.astype(jnp.int32)
+    if sequences.patches is not None:
+        visual = Visual(_seen(params, sequences.patches, c, dtype, remat), sequences.visual)
     how = {"dtype": dtype, "remat": remat}
-    return forward(params, batch.tokens, batch.position, lo, hi, visual, c, **how), valid
+    return forward(params, sequences.tokens, position, lo, hi, visual, c, **how)
+
+
+def _seen(params, patches, c, dtype, remat):
+    """Visual tokens [1 + taps, B, N · W / merge², D] of patches [B, N, W]."""
+    B, N = patches.frame.shape[:2]
+    rows = jax.tree.map(lambda x: x.reshape(B * N, *x.shape[2:]), patches)
+    how = {"dtype": dtype, "remat": decoder.REMAT[remat]}
+    seen = vision.forward(params["visual"], rows, c.vision, **how)
+    seen = seen.reshape(len(seen), B, -1, c.text.D)
+    return mesh.constrain(seen, rules.TRAIN, None, "batch", None, "act_embed")
 
 
 def forward(params, tokens, position, lo, hi, visual, c, *, dtype=jnp.float32, remat="none"):
@@ -120,9 +128,9 @@ def forward(params, tokens, position, lo, hi, visual, c, *, dtype=jnp.float32, r
         x_BTD, _ = decoder.block(p, x_BTD, angles, attend, None, text)
         if visual is None:
             return x_BTD, None
-        tokens_MD = visual.tokens[jnp.minimum(l + 1, len(visual.tokens) - 1)]
+        tokens_BMD = visual.tokens[jnp.minimum(l + 1, len(visual.tokens) - 1)]
         here = _here(visual) & (l + 1 < len(visual.tokens))
-        return x_BTD + jnp.where(here, _placed(tokens_MD, visual, dtype), 0), None
+        return x_BTD + jnp.where(here, _placed(tokens_BMD, visual, dtype), 0), None
 
     layers = params["layers"], jnp.arange(text.L)
     x_BTD, _ = jax.lax.scan(decoder.REMAT[remat](layer), x_BTD, layers)
@@ -133,9 +141,10 @@ def _here(visual):
     return (visual.index >= 0)[..., None]
 
 
-def _placed(tokens_MD, visual, dtype):
+def _placed(tokens_BMD, visual, dtype):
     """The visual token of each column [B, T, D]; the first one where there is none."""
-    return tokens_MD[jnp.maximum(visual.index, 0)].astype(dtype)
+    index_BT1 = jnp.maximum(visual.index, 0)[..., None]
+    return jnp.take_along_axis(tokens_BMD, index_BT1, axis=1).astype(dtype)
 
 
 def interleaved(position, c):

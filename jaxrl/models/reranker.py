@@ -21,7 +21,8 @@ def logits(params, sequences, answers, c, *, dtype=jnp.float32):
     """log odds of yes over no [B] f32: what a score is the sigmoid of, and what is distilled.
 
     sequences: data.sequences.Sequences [B, T]; answers: reranking_prompts.Answers, the rows of the
-    head; c: decoder.Config, with a head of its own or tied. NaN for a row without a valid token.
+    head; c: decoder.Config or qwen3_vl.Config, with a head of its own or tied. NaN for a row
+    without a valid token.
     """
     head_VD, row_BD = decoder.head(params), last(params, sequences, c, dtype=dtype)
     row_D = head_VD[answers.yes].astype(jnp.float32) - head_VD[answers.no].astype(jnp.float32)

@@ -4,6 +4,7 @@ Qwen3-VL, Qwen3-VL-Embedding and Qwen3-VL-Reranker are one family. The text's pa
 by families.py; layouts are written as there.
 """
 
+import dataclasses
 import re
 
 from jaxrl.models import families, qwen3_vl, vision
@@ -87,11 +88,11 @@ def from_hf(hf, *, has_head=True):
     if not sections.get("mrope_interleaved", True):
         raise ValueError("config.json has mrope_interleaved=False: only True is supported")
     text = TEXT_DEFAULTS | text | {"model_type": "qwen3", "tie_word_embeddings": tied}
+    text = families.from_hf(text)
     return qwen3_vl.Config(
-        text=families.from_hf(text),
+        text=dataclasses.replace(text, headless=not tied and not has_head),
         vision=_vision_from_hf(hf["vision_config"]),
         mrope=tuple(sections.get("mrope_section", (24, 20, 20))),
-        headless=not tied and not has_head,
         **{ours: hf[theirs] for theirs, ours in TOKENS.items() if theirs in hf},
     )
 

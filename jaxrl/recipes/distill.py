@@ -58,7 +58,7 @@ def _score(c, path):
         progress=True,
     )
     rows = embedding_rows.read_rows(c.student.data.path).found
-    pairs = [(x.query.text, d.text) for x in rows for d in (*x.positives, *x.negatives)]
+    pairs = [(x.query, d) for x in rows for d in (*x.positives, *x.negatives)]
     counts = [len(x.positives) + len(x.negatives) for x in rows]
     scores = np.split(score(pairs), np.cumsum(counts)[:-1])
     scored = (

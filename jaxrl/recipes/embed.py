@@ -72,7 +72,8 @@ class Parts:
             stats = jax.device_get(stats)  # waits: the clock is for the work, not its dispatch
         named = {NAMES[name]: x for name, x in stats.items() if name in NAMES}
         known = {name: x for name, x in stats.items() if name in metrics.SCHEMA}
-        return state, named | known | {"tokens/trained": batch.tokens, "embed/cut": batch.cut}
+        counts = {"tokens/trained": batch.tokens, "embed/cut": batch.cut}
+        return state, named | known | counts | {"embed/unreadable": batch.unreadable}
 
     def after(self, state, i, stats):
         """Logs update i, evaluates and saves when due; True if a signal asked to stop."""

@@ -7,13 +7,14 @@ import numpy as np
 
 from jaxrl.data import (
     embedding_batches,
-    embedding_prompts,
+    embedding_sequences,
     reranking_prompts,
     sequences,
     visual_rows,
 )
 from jaxrl.data.contents import Content
 from jaxrl.data.tokenizers import Tokenizer
+from jaxrl.models import vision
 from jaxrl.ops.contrastive_losses import Labels
 
 
@@ -23,12 +24,23 @@ class Batch(NamedTuple):
     inputs: dict[str, sequences.Sequences]  # query [N], document [N · K], for E2Rank prompt [N]
     labels: Labels
     target_NK: np.ndarray  # f32, higher = better; zeros where none is known
-    cut: int  # texts that were too long
+    cut: int  # contents whose text was too long
+    unreadable: int  # contents whose pictures cannot be read: left out, with their row if need be
 
     @property
     def tokens(self):
         """Tokens that are no padding."""
         return sum(int(x.valid.sum()) for x in self.inputs.values())
+
+
+class Kind(NamedTuple):
+    """What of a batch is read together."""
+
+    contents: list[tuple[Content, str | None]]  # with the instruction of each
+    places: list[int]  # the sequence of each
+    count: int  # sequences in all; the others have one token, which no label counts
+    limit: int
+    template: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,37 +56,33 @@ class Packer:
     document_length: int
     prompt_length: int = 0  # of E2Rank's prompt, which shows all K; 0 = there is none
     in_order: bool = False  # the first K documents are taken, not the first and a draw of others
+    tower: vision.Config | None = None  # of a model that sees
 
     def __call__(self, examples, seed):
         """The Batch of up to `rows` Examples; seed: numbers, such as (seed, step)."""
         rng = np.random.default_rng(seed)
         taken = [self._taken(x, rng) for x in examples]
+        read, cut, bad = {}, 0, {}
+        for kind, asked in self._kinds(taken, rng).items():
+            read[kind], n, bad[kind] = self._read(asked)
+            cut += n
+        labels, target_NK = self._known(taken)
+        labels = _without(labels, bad["query"], bad["document"])
+        return Batch(read, labels, target_NK, cut, sum(map(len, bad.values())))
+
+    def _kinds(self, taken, rng):
+        N, K, rows = self.rows, self.documents, list(range(len(taken)))
+        asked = [(x.query, x.instruction) for x in taken]
+        found = [(document, None) for x in taken for document in x.documents]
+        at = [n * K + k for n, x in enumerate(taken) for k in range(len(x.documents))]
         kinds = {
-            "query": self._read(
-                [(x.query, x.instruction) for x in taken],
-                range(len(taken)),
-                self.rows,
-                self.query_length,
-            ),
-            "document": self._read(
-                [(document, None) for x in taken for document in x.documents],
-                [
-                    n * self.documents + k
-                    for n, x in enumerate(taken)
-                    for k in range(len(x.documents))
-                ],
-                self.rows * self.documents,
-                self.document_length,
-            ),
+            "query": Kind(asked, rows, N, self.query_length, self.template),
+            "document": Kind(found, at, N * K, self.document_length, self.template),
         }
         if self.prompt_length:
             prompts = [(self._prompt(x, rng), None) for x in taken]
-            template, _ = self.listwise
-            how = self.rows, self.prompt_length, template
-            kinds["prompt"] = self._read(prompts, range(len(taken)), *how)
-        inputs = {kind: found for kind, (found, _) in kinds.items()}
-        labels, target_NK = self._known(taken)
-        return Batch(inputs, labels, target_NK, sum(cut for _, cut in kinds.values()))
+            kinds["prompt"] = Kind(prompts, rows, N, self.prompt_length, self.listwise[0])
+        return kinds
 
     @property
     def listwise(self):
@@ -106,23 +114,27 @@ class Packer:
             example, documents=pick(example.documents), target=pick(example.target)
         )
 
-    def _read(self, contents, places, count, limit, template=None):
-        """(Sequences [count], how many were cut) of (Content, instruction or None) pairs.
-
-        places: the row of each; what is left is a row of one token, which no label counts.
-        """
-        rows, cut = [[self.tokenizer.pad_id]] * count, 0
-        for instruction in {said for _, said in contents}:
-            of = [i for i, (_, said) in enumerate(contents) if said == instruction]
-            texts = [contents[i][0].text for i in of]
-            found = embedding_prompts.encode(
-                self.tokenizer, template or self.template, texts, limit, instruction
+    def _read(self, kind):
+        """(Sequences, how many were cut, the places of those that cannot be read)."""
+        rows, cut, bad = [[self.tokenizer.pad_id]] * kind.count, 0, set()
+        for instruction in {said for _, said in kind.contents}:
+            of = [i for i, (_, said) in enumerate(kind.contents) if said == instruction]
+            found = embedding_sequences.render(
+                self.tokenizer,
+                kind.template,
+                [kind.contents[i][0] for i in of],
+                kind.limit,
+                instruction,
+                tower=self.tower,
+                bad="skip",
             )
             cut += len(found.cut)
-            for i, ids in zip(of, found.ids, strict=True):
-                rows[places[i]] = ids
-        width = min(visual_rows.bucket(max(map(len, rows)), 16), limit)
-        return sequences.pad(rows, width=width, pad_id=self.tokenizer.pad_id), cut
+            bad |= {kind.places[of[i]] for i in found.bad}
+            for i, row in zip(of, found.rows, strict=True):
+                rows[kind.places[i]] = row if row is not None else [self.tokenizer.pad_id]
+        width = min(visual_rows.bucket(max(map(len, rows)), 16), kind.limit)
+        how = {"width": width, "pad_id": self.tokenizer.pad_id, "tower": self.tower}
+        return sequences.pad(rows, **how), cut, bad
 
     def _known(self, taken):
         """(Labels, target_NK) of the examples, and of rows of weight 0 behind them."""
@@ -135,6 +147,15 @@ class Packer:
         for row, x in zip(target_NK, taken, strict=False):
             row[: len(x.target)] = x.target
         return Labels(id_NK, mask_NK, weight_N, own_only_N), target_NK
+
+
+def _without(labels, queries, documents):
+    """The labels without contents that cannot be read: a row needs its query and its positive."""
+    mask_NK, weight_N = labels.mask_NK.copy(), labels.weight_N.copy()
+    mask_NK.reshape(-1)[list(documents)] = False
+    weight_N[list(queries)] = 0
+    weight_N[~mask_NK[:, 0]] = 0
+    return labels._replace(mask_NK=mask_NK, weight_N=weight_N)
 
 
 def drawn(n, most, rng):

@@ -7,6 +7,7 @@ same rows, and no two sets of rows.
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import numpy as np
 
@@ -44,11 +45,8 @@ class Evaluation:
 
     def _vectors(self, params, contents, instruction, limit, **changes):
         c = dataclasses.replace(self._plan.embedder, limit=limit, **changes)
-        texts, how = [x.text for x in contents], self._plan.base.how["dtype"]
-        read = encode.encode(
-            params, texts, c, self._plan.tokenizer, instruction=instruction, dtype=how
-        )
-        return read.vectors
+        how = {"instruction": instruction, "dtype": self._plan.base.how["dtype"]}
+        return encode.encode(params, contents, c, self._plan.tokenizer, **how).vectors
 
     def _reranked(self, params, rows_CD, found):
         limit, (template, _) = self._prompt_length, self._plan.packer.listwise
@@ -72,15 +70,21 @@ class Evaluation:
         right = self._task.qrels[f"q{q}"]
         one = lambda n, score: {
             "id": f"d{n}",
-            "text": self._contents[n].text[:CHARACTERS],
+            "text": shown(self._contents[n]),
             "score": float(score),
             "relevant": f"d{n}" in right,
         }
         first = zip(found.numbers[q, :FOUND].tolist(), found.scores[q, :FOUND], strict=True)
         return {
-            "query": self._asked[q][0].text,
+            "query": shown(self._asked[q][0]),
             "found": [one(*pair) for pair in first if pair[0] >= 0],
         }
+
+
+def shown(content):
+    """A content in a line: the names of its files, and the beginning of its text."""
+    files = [Path(path).name for path in (*content.videos, *content.images)]
+    return " ".join([*(f"[{name}]" for name in files), content.text[:CHARACTERS]]).strip()
 
 
 def task(examples):

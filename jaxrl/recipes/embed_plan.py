@@ -83,6 +83,7 @@ def plan(c):
         document_length=c.data.document_length,
         prompt_length=c.data.prompt_length if loss.listwise else 0,
         in_order=loss.name in IN_ORDER,
+        tower=found.tower,
     )
     examples, held_out = (read(c, key) for key in ("path", "eval_path"))
     _check_targets(c, loss, examples)

@@ -14,9 +14,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrl.data import embedding_batches, reranking_prompts, sequences, visual_rows
+from jaxrl.data import (
+    embedding_batches,
+    embedding_sequences,
+    reranking_prompts,
+    sequences,
+    visual_rows,
+)
 from jaxrl.data.contents import Example
-from jaxrl.models import checkpoints, reranker, rotary
+from jaxrl.models import checkpoints, embedder, qwen3_vl, reranker
 from jaxrl.ops import contrastive_losses, ranking_metrics
 from jaxrl.parallel import hosts
 from jaxrl.recipes import embed_batches, embed_plan, sft
@@ -83,11 +89,16 @@ def plan(c):
         raise ValueError(
             f"learner.micro={c.learner.micro}: give a divisor of data.batch={c.data.batch}, or 0"
         )
-    base = setup.open_base(c, {"data.batch": c.data.batch}, c.steps)
-    rotary.check_length(base.model, c.data.length, f"data.length={c.data.length}", "lower it")
+    base = setup.open_base(c, {"data.batch": c.data.batch}, c.steps, take=_with_words)
+    embedder.check_length(base.model, c.data.length)
     answers = reranking_prompts.answers(base.tokenizer)
     examples, held_out = (embed_plan.read(c, key) for key in ("path", "eval_path"))
     return Plan(base, answers, examples, held_out)
+
+
+def _with_words(model):
+    """The config of a decoder, or of one that sees; an encoder says neither yes nor no."""
+    return model if isinstance(model, qwen3_vl.Config) else setup.language_model(model)
 
 
 class Parts:
@@ -109,12 +120,12 @@ class Parts:
     def learn(self, state, examples):
         """One update on a list of Examples."""
         with self._session.clock.stage("update"):
-            arrays, tokens, cut = self._pack(examples, (self._c.seed, int(state.step)))
+            arrays, counts = self._pack(examples, (self._c.seed, int(state.step)))
             arrays = self._plan.base.place_batch(arrays)
             state, stats = self._step(state, *arrays, self._session.frozen)
             stats = jax.device_get(stats)  # waits: the clock is for the work, not its dispatch
         stats["embed/accuracy"] = stats.pop("accuracy")
-        return state, stats | {"tokens/trained": tokens, "embed/cut": cut}
+        return state, stats | counts
 
     def after(self, state, i, stats):
         """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
@@ -142,33 +153,37 @@ class Parts:
             self._session.writer.evaluation(row | ranked(held_out, score))
 
     def _pack(self, examples, seed):
-        data, rng = self._c.data, np.random.default_rng(seed)
-        N, K = data.batch, data.documents
-        rows, mask_NK = [[self._plan.base.tokenizer.pad_id]] * (N * K), np.zeros((N, K), bool)
-        cut = 0
+        data, base, rng = self._c.data, self._plan.base, np.random.default_rng(seed)
+        N, K, tower = data.batch, data.documents, embedder.tower(base.model)
+        rows, mask_NK = [[base.tokenizer.pad_id]] * (N * K), np.zeros((N, K), bool)
+        cut = bad = 0
         for n, x in enumerate(examples):
             chosen = embed_batches.drawn(len(x.documents), K, rng)
-            pairs = [(x.query.text, x.documents[k].text) for k in chosen]
-            found = reranking_prompts.encode(
-                self._plan.base.tokenizer,
+            found = embedding_sequences.render_pairs(
+                base.tokenizer,
                 self._c.reranker.template,
-                pairs,
+                [(x.query, x.documents[k]) for k in chosen],
                 data.length,
                 x.instruction,
+                tower=tower,
+                bad="skip",
             )
-            rows[n * K : n * K + len(pairs)] = found.ids
-            mask_NK[n, : len(pairs)] = True
+            for k, row in enumerate(found.rows):
+                if row is not None:
+                    rows[n * K + k], mask_NK[n, k] = row, True
             cut += len(found.cut)
+            bad += len(found.bad)
         width = min(visual_rows.bucket(max(map(len, rows)), 16), data.length)
-        read = sequences.pad(rows, width=width, pad_id=self._plan.base.tokenizer.pad_id)
+        read = sequences.pad(rows, width=width, pad_id=base.tokenizer.pad_id, tower=tower)
         tokens = int((read.valid & mask_NK.reshape(-1, 1)).sum())
         relevant_NK = np.broadcast_to(np.arange(K) == 0, (N, K))
-        return ({"pair": read}, mask_NK, relevant_NK), tokens, cut
+        counts = {"tokens/trained": tokens, "embed/cut": cut, "embed/unreadable": bad}
+        return ({"pair": read}, mask_NK, relevant_NK), counts
 
 
 def ranked(examples, score):
     """{metric: mean} of each query's order of its own documents, of which the first is relevant."""
-    scores = score([(x.query.text, d.text) for x in examples for d in x.documents])
+    scores = score([(x.query, d) for x in examples for d in x.documents])
     counts = [len(x.documents) for x in examples]
     table = np.full((len(examples), max(counts)), -np.inf, np.float32)
     for row, found in zip(table, np.split(scores, np.cumsum(counts)[:-1]), strict=True):

@@ -5,7 +5,8 @@
 A shape is compiled once. Rows go from the longest to the shortest, so only the last batch is not
 full: it has half the rows, a quarter and so on, as few as hold what is left. So a single query is
 no batch of thousands of tokens. The padding that remains is the step of the ladder: eight widths to
-each doubling.
+each doubling. Rows with pictures go apart from those of text alone: the tower looks at no empty
+rows of patches.
 """
 
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrl.data.sequences import Sequences, pad
+from jaxrl.data.visual_prompts import Rendered
 
 NARROWEST = 8
 
@@ -30,19 +32,30 @@ def rung(length, longest):
     return min(max(-(-length // step) * step, NARROWEST), longest)
 
 
-def batches(rows, pad_id, longest, budget):
-    """Yields Batches of lists of ids, none of them longer than `longest`, none of them empty.
+def batches(rows, pad_id, longest, budget, tower=None):
+    """Yields Batches of rows as sequences.pad takes them, none longer than `longest`, none empty.
 
-    budget: tokens of a batch, padding included; a row that alone is longer is a batch.
+    budget: tokens of a batch, padding included; a row that alone is longer is a batch. tower:
+    vision.Config, for rows with pictures.
     """
-    lengths = np.array([len(row) for row in rows], np.int64)
-    order, start = np.argsort(-lengths, kind="stable"), 0
-    while start < len(rows):
-        width = rung(int(lengths[order[start]]), longest)
+    kinds = np.array([isinstance(row, Rendered) for row in rows], bool)
+    for kind in (False, True):
+        some = np.flatnonzero(kinds == kind)
+        lengths = np.array([len(rows[i]) for i in some], np.int64)
+        order = some[np.argsort(-lengths, kind="stable")]
+        for index, width, size in _cut(order, rows, longest, budget):
+            how = {"width": width, "pad_id": pad_id, "count": size, "tower": tower}
+            yield Batch(index, pad([rows[i] for i in index], **how))
+
+
+def _cut(order, rows, longest, budget):
+    """(which rows, width, rows of the batch) of each batch; order: from the longest row on."""
+    start = 0
+    while start < len(order):
+        width = rung(len(rows[order[start]]), longest)
         size = max(budget // width, 1)
         index = order[start : start + size]
         while (size + 1) // 2 >= len(index) and size > 1:
             size = (size + 1) // 2
-        chosen = [rows[i] for i in index]
-        yield Batch(index, pad(chosen, width=width, pad_id=pad_id, count=size))
+        yield index, width, size
         start += len(index)

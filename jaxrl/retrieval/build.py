@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from jaxrl.retrieval import encoders, index
 from jaxrl.retrieval.codes import CODES
-from jaxrl.retrieval.documents import refuse_duplicates
+from jaxrl.retrieval.documents import described, refuse_duplicates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _slice(documents, number, size):
 def _digest(ids, contents):
     whole = hashlib.sha256()
     for pair in zip(ids, contents, strict=True):
-        whole.update(json.dumps(pair).encode())
+        whole.update(json.dumps(pair, default=described).encode())
     return whole.hexdigest()
 
 

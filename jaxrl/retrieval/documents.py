@@ -1,13 +1,16 @@
 """What an index is made of: ids and contents in a fixed order, from a list or from JSON lines.
 
     {"_id": "12", "title": "Rayleigh scattering", "text": "Light is scattered …"}
+    {"_id": "13", "text": "the sky at noon", "image": "noon.png", "video": ["day.mp4"]}
 
-is a line of BEIR's corpus.jsonl; "id" and "content" (BRIGHT) serve as well, a title is optional.
-A file is scanned once and then read by offset: of a document its id and eight bytes are kept.
-Here a content is a text. Whatever JSON can hold may stand in its place, such as the path of an
-image that a multimodal encoder opens: contents go from `read` to the encoder, and into a checksum.
+The first is a line of BEIR's corpus.jsonl; "id" and "content" (BRIGHT) serve as well, a title is
+optional. Beside or in place of a text there may be pictures and clips, as data/content_json.py has
+them. A file is scanned once and then read by offset: of a document its id and eight bytes are kept.
+A content is a text, or a Content where there is more: from `read` it goes to the encoder, and into
+a checksum.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrl import json_lines
+from jaxrl.data import content_json
 
 IDS = ("_id", "id")
 TEXTS = ("text", "content")
+SEEN = ("image", "video")
 LISTED = 20  # broken lines named in an error
 
 
@@ -41,8 +46,8 @@ def held(ids, contents):
 def open_corpus(path, *, bad="refuse"):
     """The Documents of a .jsonl file, or of the corpus.jsonl of a BEIR directory.
 
-    bad: "refuse" broken lines, empty texts and repeated ids by a ValueError that lists them; or
-    "skip" and count them: of a repeated id the first line stays.
+    bad: "refuse" broken lines, empty contents, pictures that are no files and repeated ids by a
+    ValueError that lists them; or "skip" and count them: of a repeated id the first line stays.
     """
     _check_bad(bad)
     path = Path(path)
@@ -57,7 +62,9 @@ def open_corpus(path, *, bad="refuse"):
     skipped = {}
     for _, kind, _ in broken:
         skipped[kind] = skipped.get(kind, 0) + 1
-    read = lambda start, stop: [_content(line) for line in _lines(file, offsets[start:stop])]
+    content = content_json.reader(file.parent)
+    lines = lambda start, stop: _lines(file, offsets[start:stop])
+    read = lambda start, stop: [_document(line, content)[1] for line in lines(start, stop)]
     return Documents(ids, read, skipped)
 
 
@@ -72,19 +79,42 @@ def joined(title, text):
     return f"{title} {text}".strip()
 
 
+def shown(content):
+    """A content as one line of text: its text, and the names of its files."""
+    if isinstance(content, str):
+        return " ".join(content.split())
+    files = [f"[{os.path.basename(path)}]" for path in (*content.images, *content.videos)]
+    return " ".join([*files, *content.text.split()])
+
+
+def described(content):
+    """A Content as JSON, for a checksum: of its files the names and sizes.
+
+    Not the folder, so that a corpus may move; not what is in them, which would take as long to read
+    as to encode.
+    """
+    size = lambda path: os.path.getsize(path) if os.path.isfile(path) else None
+    files = lambda paths: [[os.path.basename(path), size(path)] for path in paths]
+    return [content.text, files(content.images), files(content.videos)]
+
+
 def parse(line, keys):
     """The JSON object of a line of bytes, with a key of each group, or a ValueError that says why.
 
     keys: groups of names, of which the first that occurs is taken.  returns: (record, values).
     """
     record = json_lines.record(line)
+    return record, _values(record, keys)
+
+
+def _values(record, keys):
     values = []
     for names in keys:
         name = next((n for n in names if n in record), None)
         if name is None:
             raise ValueError(f"no key {' or '.join(map(repr, names))}; has {sorted(record)[:5]}")
         values.append(record[name])
-    return record, values
+    return values
 
 
 def refuse_duplicates(ids):
@@ -110,13 +140,14 @@ def listing(file, broken):
 def _scan(file):
     """(ids, offsets, [(line number, kind, why)])."""
     ids, offsets, broken, seen, offset = [], [], [], set(), 0
+    reader = content_json.reader(file.parent)
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             start, offset = offset, offset + len(line)
             if not line.strip():
                 continue
             try:
-                id, content = _document(line)
+                id, content = _document(line, reader)
             except ValueError as e:
                 broken.append((number, "malformed", str(e)))
                 continue
@@ -131,8 +162,11 @@ def _scan(file):
     return ids, np.array(offsets, np.int64), broken
 
 
-def _document(line):
-    record, (id, text) = parse(line, (IDS, TEXTS))
+def _document(line, reader):
+    record = json_lines.record(line)
+    seen = {key: record[key] for key in SEEN if record.get(key) is not None}
+    bare = seen and not any(name in record for name in TEXTS)
+    id, text = [*_values(record, (IDS,)), ""] if bare else _values(record, (IDS, TEXTS))
     id = str(id) if isinstance(id, int) and not isinstance(id, bool) else id
     title = record["title"] if record.get("title") is not None else ""
     for name, value in (("id", id), ("text", text), ("title", title)):
@@ -141,11 +175,8 @@ def _document(line):
         value.encode()  # fails on half a character, which no tokenizer takes
     if not id:
         raise ValueError("the id is empty")
-    return id, joined(title, text)
-
-
-def _content(line):
-    return _document(line)[1]
+    whole = joined(title, text)
+    return id, reader({"text": whole} | seen) if seen else whole
 
 
 def _lines(file, offsets):

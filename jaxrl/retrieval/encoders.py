@@ -37,14 +37,16 @@ OWN = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")  # module:function
 SETTINGS = {"pooling": str, "template": str, "dim": int, "limit": int}  # of embedder.Config
 
 
-def open_encoder(name, instruction=None):
+def open_encoder(name, instruction=None, *, bad="refuse"):
     """The Encoder of a checkpoint, with settings behind a #, or of one's own "module:function".
 
-    instruction: of queries, as the model's template takes it. Documents have none.
+    instruction: of queries, as the model's template takes it. Documents have none. bad: documents
+    whose pictures cannot be read get a warning and a row of NaN under "skip", and under "refuse"
+    they stop it; one's own function does as it likes.
     """
     own = OWN.fullmatch(name)
     if own is None or name.startswith("package:"):
-        return _embedder(name, instruction)
+        return _embedder(name, instruction, bad)
     if instruction is not None:
         raise ValueError(f"instruction = {instruction!r}: {name!r} has its own; leave it out")
     try:
@@ -60,7 +62,7 @@ def open_encoder(name, instruction=None):
     return encoder
 
 
-def _embedder(name, instruction):
+def _embedder(name, instruction, bad):
     path, _, settings = name.partition("#")
     path = checkpoints.source(path)
     c, tokenizer = embedder_files.open_embedder(path, **_settings(name, settings))
@@ -70,7 +72,7 @@ def _embedder(name, instruction):
     side = functools.partial(encode_texts.encoder, params, c, tokenizer)
     how = {key: getattr(c, key) for key in ("pooling", "template", "limit")}
     print_ = fingerprint(params, dim=c.width, **how)
-    return Encoder(side(), side(instruction=instruction), c.width, print_)
+    return Encoder(side(bad=bad), side(instruction=instruction), c.width, print_)
 
 
 def _settings(name, text):

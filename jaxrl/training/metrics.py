@@ -77,6 +77,7 @@ SCHEMA = {
     "embed/rank_net": ("nats", "RankNet's loss on the order of listed documents, per pair"),
     "embed/rank_accuracy": ("fraction", "pairs of listed documents in the right order"),
     "embed/cut": ("texts", "count that were too long, and lost tokens"),
+    "embed/unreadable": ("contents", "count whose pictures cannot be read, and that were left out"),
     "correction/weight": ("ratio", "mean weight of the sampler-to-learner correction"),
     "correction/cut": ("fraction", "tokens whose weight was truncated or set to 0"),
     "sampler/gap_mean": ("nats", "mean |log-prob of sampler − of learner|, staleness included"),

@@ -2,32 +2,17 @@
 
 import io
 import wave
-from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 from damage import damaged
+from tiny_media import clip
 
 from jaxrl.data import images, videos
 from jaxrl.data.media import MediaError
 from jaxrl.data.videos import VideoConfig
 
 C = VideoConfig(min_pixels=32 * 32, max_pixels=64 * 64, total_pixels=8 * 64 * 64)
-
-
-def clip(n, *, fps=10, size=(64, 64), format="matroska", codec="ffv1"):
-    """A file of n frames, each as grey as its number: 2 i."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=format) as out:
-        stream = out.add_stream(codec, rate=Fraction(fps))
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-        out.start_encoding()
-        for i in range(n):
-            shade = np.full((size[1], size[0], 3), 2 * i, np.uint8)
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(shade)))
-        out.mux(stream.encode())
-    return file.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import tiny_tokenizers
 import tiny_vl
 
 from jaxrl.chat import templates
+from jaxrl.data import sequences
 from jaxrl.data import visual_prompts as prompts
 from jaxrl.messages import Message
 
@@ -37,17 +38,16 @@ def test_positions_follow_the_rule():
     np.testing.assert_array_equal(prompts.positions(np.zeros(3, bool), []), [[0, 1, 2]] * 3)
 
 
-@pytest.mark.parametrize("left", [False, True])
-def test_every_pad_finds_its_own_patches(left):
+def test_every_pad_finds_its_own_patches():
     """In order, whichever row of patches the frame went to; text finds nothing."""
     names = tuple(tiny_vl.ROWS)
-    batch = tiny_vl.batch(names, left=left)
-    flat = batch.patches.pixels.reshape(-1, 4 * batch.patches.pixels.shape[-1])
+    batch = tiny_vl.batch(names)
     for b, row in enumerate(tiny_vl.rendered(names)):
+        flat = batch.patches.pixels[b].reshape(-1, 4 * batch.patches.pixels.shape[-1])
         valid = batch.valid[b]
-        assert valid[-1] == left or valid.all()
+        assert valid[: len(row)].all() and valid.sum() == len(row)
         np.testing.assert_array_equal(batch.tokens[b, valid], row.tokens)
-        np.testing.assert_array_equal(batch.position[:, b, valid], row.position)
+        np.testing.assert_array_equal(batch.position[b][:, valid], row.position)
         np.testing.assert_array_equal(batch.visual[b, valid] >= 0, row.visual)
         assert (batch.visual[b, ~valid] == -1).all()
         index = batch.visual[b, valid][row.visual]
@@ -92,5 +92,7 @@ def test_other_misuse_is_named():
         prompts.render(plain, prompts.IMAGE, [SEEN["wide"]])
     row = prompts.render(plain, "text alone needs no marks")
     assert not row.visual.any()
-    with pytest.raises(ValueError, match="more than length=3: raise it"):
-        prompts.pad([row], pad_id=0, side=5, length=3)
+    with pytest.raises(ValueError, match="more than width=3: raise it"):
+        sequences.pad([row], pad_id=0, width=3)
+    with pytest.raises(ValueError, match="no tower to see them: give tower"):
+        sequences.pad(tiny_vl.rendered(["image"]), pad_id=0)

@@ -10,8 +10,13 @@ SIDE = tiny_vl.TOWER.side
 
 
 def lay(grids, **how):
+    """The rows of one sequence, beside one without a picture and one with another."""
     seen = [tiny_vl.visual(grid, i) for i, grid in enumerate(grids)]
-    return seen, *visual_rows.lay(seen, side=SIDE, **how)
+    rows, starts = visual_rows.lay(
+        [[], seen, [tiny_vl.visual((1, 2, 2))]], tower=tiny_vl.TOWER, **how
+    )
+    assert starts[0] == [] and (rows.frame[0] == -1).all() and (rows.frame[2] == 0).sum() == 4
+    return seen, visual_rows.Patches(*(x[1] for x in rows)), starts[1]
 
 
 @pytest.mark.parametrize("how", [{}, {"rows": 8, "width": 32}, {"rows": 3, "width": 64}])

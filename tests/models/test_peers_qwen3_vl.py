@@ -65,15 +65,14 @@ def pair(request, peer, tmp_path_factory):
 def test_hidden_states_and_logits_are_equal(pair, peer, names, left):
     model, c, params, seen = pair
     rows = tiny_vl.rendered(names, seen)
-    batch = tiny_vl.batch(names, seen, left=left, side=c.vision.side)
-    got, valid = jax.jit(qwen3_vl.hidden, static_argnames="c")(params, batch, c=c)
+    batch = tiny_vl.batch(names, seen, tower=c.vision)
+    batch = tiny_vl.on_the_left(batch) if left else batch
+    got = jax.jit(qwen3_vl.hidden, static_argnames="c")(params, batch, c=c)
     hidden, logits = peer.run(model, rows, left)
     mask = peer.inputs(rows, left)["attention_mask"].numpy() > 0
-    got = np.asarray(got)[np.asarray(valid)]
+    got = np.asarray(got)[batch.valid]
     np.testing.assert_allclose(got, hidden[mask], atol=1e-4)
-    np.testing.assert_allclose(
-        got @ np.asarray(qwen3_vl.head(params, c)).T, logits[mask], atol=1e-4
-    )
+    np.testing.assert_allclose(got @ np.asarray(decoder.head(params)).T, logits[mask], atol=1e-4)
 
 
 def test_transformers_loads_what_we_write(pair, peer, tmp_path):
@@ -87,10 +86,10 @@ def test_transformers_loads_what_we_write(pair, peer, tmp_path):
     )
     assert not info["missing_keys"] and not info["unexpected_keys"]
     rows = tiny_vl.rendered(["mixed"], seen)
-    batch = tiny_vl.batch(["mixed"], seen, side=c.vision.side)
-    got, valid = qwen3_vl.hidden(params, batch, c)
+    batch = tiny_vl.batch(["mixed"], seen, tower=c.vision)
+    got = np.asarray(qwen3_vl.hidden(params, batch, c))
     hidden, _ = peer.run(again.eval(), rows)
-    np.testing.assert_allclose(np.asarray(got)[np.asarray(valid)], hidden[0], atol=1e-4)
+    np.testing.assert_allclose(got[batch.valid], hidden[0], atol=1e-4)
 
 
 def test_the_bare_model_of_transformers_is_read(peer, tmp_path):
@@ -98,7 +97,7 @@ def test_the_bare_model_of_transformers_is_read(peer, tmp_path):
     model = peer.model(OTHER)
     model.model.save_pretrained(tmp_path)
     c = checkpoints.config(tmp_path)
-    assert c.headless
+    assert c.text.headless
     params = checkpoints.load(tmp_path, c)
     weight = model.model.language_model.embed_tokens.weight.detach().numpy()
     np.testing.assert_array_equal(params["embed"], weight)
@@ -129,9 +128,9 @@ def test_published_sizes_have_the_tensors_of_transformers(peer, name):
 def test_bf16_stays_near(pair):
     """Activations in bf16, as on an accelerator: no cast is missing, no norm is in bf16."""
     _, c, params, seen = pair
-    batch = tiny_vl.batch(["mixed"], seen, side=c.vision.side)
-    want, valid = qwen3_vl.hidden(params, batch, c)
-    got, _ = qwen3_vl.hidden(params, batch, c, dtype=jnp.bfloat16)
+    batch = tiny_vl.batch(["mixed"], seen, tower=c.vision)
+    want = np.asarray(qwen3_vl.hidden(params, batch, c))[batch.valid]
+    got = qwen3_vl.hidden(params, batch, c, dtype=jnp.bfloat16)
     assert got.dtype == jnp.bfloat16
-    error = np.abs(np.asarray(got, np.float32) - want)[np.asarray(valid)]
-    assert error.mean() < 0.1 * np.abs(np.asarray(want)[np.asarray(valid)]).mean()
+    error = np.abs(np.asarray(got, np.float32)[batch.valid] - want)
+    assert error.mean() < 0.1 * np.abs(want).mean()

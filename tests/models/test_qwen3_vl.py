@@ -10,14 +10,14 @@ import pytest
 import tiny
 import tiny_vl
 
-from jaxrl.data import visual_prompts
-from jaxrl.models import checkpoints, decoder, lora, qwen3_vl, rotary, spec, vl_families
+from jaxrl.data import sequences, visual_prompts
+from jaxrl.models import checkpoints, decoder, embedder, lora, qwen3_vl, rotary, spec, vl_families
 from jaxrl.models.layers import Quantized
 from jaxrl.parallel import mesh, rules
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "qwen3_vl"
 C = tiny_vl.MODEL
-SHAPES = {"length": 128, "rows": 6, "width": 32}  # one compile for all
+SHAPES = {"width": 128, "patches": (4, 32)}  # one compile for all
 hidden = jax.jit(partial(qwen3_vl.hidden, c=C))
 
 
@@ -38,10 +38,11 @@ def seen(recorded):
     return {k: v._replace(patches=recorded[f"patches_{k}"]) for k, v in visuals.items()}
 
 
-def each(names, seen, params, **how):
+def each(names, seen, params, left=False):
     """Hidden states of each row's own tokens."""
-    states, valid = hidden(params, tiny_vl.batch(names, seen, **SHAPES | how))
-    rows = zip(np.asarray(states), np.asarray(valid), strict=True)
+    read = tiny_vl.batch(names, seen, **SHAPES)
+    read = tiny_vl.on_the_left(read) if left else read
+    rows = zip(np.asarray(hidden(params, read)), read.valid, strict=True)
     return {name: x[v] for name, (x, v) in zip(names, rows, strict=True)}
 
 
@@ -51,7 +52,7 @@ def test_hidden_states_equal_those_transformers_gave(params, recorded, seen):
     for name, x in got.items():
         np.testing.assert_allclose(x, recorded[name], atol=1e-4)
     last = np.stack([x[-1] for x in got.values()])
-    logits = last @ np.asarray(qwen3_vl.head(params, C)).T
+    logits = last @ np.asarray(decoder.head(params)).T
     np.testing.assert_allclose(logits, recorded["logits"], atol=1e-4)
 
 
@@ -80,9 +81,11 @@ def test_text_alone_is_what_the_decoder_computes(params):
     """Bit for bit, so the text's part of a checkpoint serves sampler and learner."""
     batch = tiny_vl.batch(["text"])
     assert batch.patches is None
-    where = batch.position[0], np.zeros_like(batch.tokens), batch.valid.astype(np.int32)
-    plain = jax.jit(partial(decoder.forward, c=C.text))(params, batch.tokens, *where)
-    np.testing.assert_array_equal(hidden(params, batch)[0], plain)
+    plain = jax.jit(partial(embedder.causal, c=C.text))(params, batch)
+    np.testing.assert_array_equal(hidden(params, batch), plain)
+    room = tiny_vl.batch(["text"], **SHAPES)  # as it stands in a batch with pictures
+    there = np.asarray(hidden(params, room))
+    np.testing.assert_allclose(there[batch.valid], plain[batch.valid], atol=1e-5)
 
 
 def test_gradients_reach_every_parameter(params, seen):
@@ -90,9 +93,9 @@ def test_gradients_reach_every_parameter(params, seen):
 
     def loss(params):
         batch = tiny_vl.batch(["mixed"], seen, **SHAPES)
-        x, valid = qwen3_vl.hidden(params, batch, C, remat="block")
+        x = qwen3_vl.hidden(params, batch, C, remat="block")
         weight = jnp.cos(jnp.arange(x.size)).reshape(x.shape)
-        return (jnp.where(valid[..., None], x, 0) * weight).sum()
+        return (jnp.where(batch.valid[..., None], x, 0) * weight).sum()
 
     for path, g in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params)):
         assert np.isfinite(g).all() and np.abs(g).max() > 0, jax.tree_util.keystr(path)
@@ -118,16 +121,14 @@ def test_pairs_turn_by_time_row_and_column_in_turn():
 def test_a_mesh_changes_nothing(params, seen):
     """Parameters split by their specs, rows of text and of patches over the data axes."""
     places = mesh.make(data=2, fsdp=2, tensor=2)
-    batch = tiny_vl.batch(("text", "image", "clip", "mixed"), seen, length=128, rows=8, width=32)
-    want, valid = hidden(params, batch)
+    read = tiny_vl.batch(("text", "image", "clip", "mixed"), seen, **SHAPES)
+    want = hidden(params, read)
     put = rules.shardings(qwen3_vl.specs(C), places, rules.TRAIN)
     rows = lambda x: jax.sharding.NamedSharding(places, rules.spec(rules.TRAIN, "batch"))
-    there = batch._replace(position=batch.position.swapaxes(0, 1))
-    there = jax.device_put(there, jax.tree.map(rows, there))
-    run = lambda p, b: qwen3_vl.hidden(p, b._replace(position=b.position.swapaxes(0, 1)), C)[0]
+    there = jax.device_put(read, jax.tree.map(rows, read))
     with jax.set_mesh(places):
-        got = jax.jit(run)(jax.device_put(params, put), there)
-    np.testing.assert_allclose(np.asarray(got)[valid], np.asarray(want)[valid], atol=1e-4)
+        got = hidden(jax.device_put(params, put), there)
+    np.testing.assert_allclose(np.asarray(got)[read.valid], np.asarray(want)[read.valid], atol=1e-4)
 
 
 def test_adapters_of_the_decoder_fit(params, seen):
@@ -135,9 +136,9 @@ def test_adapters_of_the_decoder_fit(params, seen):
     how = lora.LoraConfig(rank=2, alpha=4.0)
     adapters = tiny.adapters(how, C)
     batch = tiny_vl.batch(["mixed"], seen, **SHAPES)
-    got, _ = hidden(lora.attached(params, adapters, how), batch)
-    want, _ = hidden(lora.merged(params, adapters, how), batch)
-    plain, valid = hidden(params, batch)
+    got = hidden(lora.attached(params, adapters, how), batch)
+    want = hidden(lora.merged(params, adapters, how), batch)
+    plain, valid = hidden(params, batch), batch.valid
     np.testing.assert_allclose(np.asarray(got)[valid], np.asarray(want)[valid], atol=1e-4)
     assert np.abs(np.asarray(got - plain)[valid]).max() > 0.1
 
@@ -177,8 +178,8 @@ def test_published_sizes_can_be_traced(name):
     seen = [tiny_vl.visual(grid, c=c.vision) for grid in ((1, 6, 4), (3, 8, 8))]
     text = "".join(visual_prompts.mark(v) for v in seen)
     row = visual_prompts.render(tiny_vl.TOKENIZER, text, seen)
-    batch = visual_prompts.pad([row], pad_id=0, side=c.vision.side, length=192)
+    batch = sequences.pad([row], pad_id=0, tower=c.vision, width=192)
     abstract = spec.abstract(qwen3_vl.specs(c), jnp.bfloat16)
     run = partial(qwen3_vl.hidden, c=c, dtype=jnp.bfloat16)
-    got, _ = jax.eval_shape(run, abstract, batch)
+    got = jax.eval_shape(run, abstract, batch)
     assert (got.shape, got.dtype) == ((1, 192, c.text.D), jnp.bfloat16)

@@ -12,7 +12,7 @@ import pytest
 import tiny_vl
 from safetensors.numpy import load_file, save_file
 
-from jaxrl.models import checkpoints, qwen3_vl, spec, vl_families
+from jaxrl.models import checkpoints, decoder, qwen3_vl, spec, vl_families
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "qwen3_vl"
 C = tiny_vl.MODEL
@@ -93,11 +93,11 @@ def test_a_missing_head_makes_an_embedder(checkpoint, tmp_path):
     """Untied without lm_head, as Qwen3-VL-Embedding-8B: it loads, saves, and gives no logits."""
     edit(checkpoint, config=lambda hf: hf | {"tie_word_embeddings": False})
     c = checkpoints.config(checkpoint)
-    assert c.headless and not c.text.tied
+    assert c.text.headless and not c.text.tied
     params = checkpoints.load(checkpoint, c, dtype=jnp.bfloat16)
-    assert "head" not in params
-    with pytest.raises(ValueError, match="no lm_head and its embedding is not tied"):
-        qwen3_vl.head(params, c)
+    assert params["head"] is None
+    with pytest.raises(ValueError, match=r"no output head \(lm_head.weight\): it is an embedder"):
+        decoder.head(params)
     checkpoints.save(params, c, tiny_vl.TOKENIZER, tmp_path / "out")
     assert checkpoints.config(tmp_path / "out") == c
     assert same(stored(checkpoint), stored(tmp_path / "out"))
@@ -113,8 +113,8 @@ def test_an_untied_head_is_read(checkpoint):
     )
     c = checkpoints.config(checkpoint)
     params = checkpoints.load(checkpoint, c)
-    assert not c.headless
-    np.testing.assert_array_equal(qwen3_vl.head(params, c), params["embed"][::-1])
+    assert not c.text.headless
+    np.testing.assert_array_equal(decoder.head(params), params["embed"][::-1])
 
 
 def part(name, **changes):
