@@ -109,7 +109,7 @@ def test_a_reranker_says_yes_to_the_positive_and_teaches_an_embedder(files, tmp_
 
     c = base_embedders.distill()
     c.teacher.update(checkpoint=str(tmp_path / "teacher" / "reranker"), length=320)
-    config(tmp_path, c.student)
+    config(tmp_path, c.student, steps=8, **{"optimizer.lr": 2e-3})
     distill.run(c, tmp_path / "distilled")
     scored = read_rows(tmp_path / "distilled" / "scored.jsonl")[0]
     assert len(scored) == len(PAIRS) and all(len(row["scores"]) == 3 for row in scored)
