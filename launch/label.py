@@ -39,7 +39,7 @@ def main(argv):
         settings = {"law": _law(), "key": KEY.value, "concurrent": CONCURRENT.value}
         model = Endpoint(HttpConfig(URL.value, MODEL.value, **settings))
         rows, doubled = embedding_rows.read_rows(ROWS.value)
-        tasks = [labelling.task(row, c) for row in rows]
+        tasks = [labelling.task_of(row, c) for row in rows]
         out = labelling.Ranked(OUT.value)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"launch.label: {error}")

@@ -34,6 +34,7 @@ FAILURES = (
     "incomplete",
 )
 _RANKING = re.compile(r"\[[1-9][0-9]{0,5}\](\s*>\s*\[[1-9][0-9]{0,5}\])*")
+_START = b'{"source": '  # of every row that is written here
 ORDER = """You rank documents by how well they answer a search query.
 
 The query and the documents stand in the next message, between tags such as <QUERY> and </QUERY>.
@@ -71,7 +72,7 @@ class Task:
     positives: frozenset[str]  # not shown: to count how often one of them is put first
 
 
-def task(row, c):
+def task_of(row, c):
     """The Task of an embedding_rows.Row: its positives and negatives in an order of their own."""
     contents = (row.query, *row.positives, *row.negatives)
     if any(content.images or content.videos for content in contents):
@@ -185,10 +186,12 @@ def _known(path):
     known, whole = set(), 0
     with open(path, "rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and line[: len(_START)] == _START[: len(line)]:
                 break
             try:
                 known.add(_key(json_lines.record(line)))
+                if not line.endswith(b"\n"):
+                    raise ValueError("the last line is not ended")
             except (ValueError, KeyError, TypeError) as fault:
                 raise ValueError(
                     f"line {number} of {path} is no ranked row ({fault!r:.80}): remove it, or give "

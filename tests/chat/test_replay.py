@@ -222,7 +222,7 @@ def test_bad_files_and_settings_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"r.jsonl' is no file: record one first"):
         Recording(path, ABOUT)
     recording = Recording(path, ABOUT, Counting())
-    with pytest.raises(RuntimeError, match="recorded by another process: give each its own"):
+    with pytest.raises(RuntimeError, match="written by another process: give each its own"):
         Recording(path, ABOUT, Counting())
     ask(recording, TALKS)
     recording.close()
