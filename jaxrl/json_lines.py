@@ -2,6 +2,8 @@
 
 import json
 
+LISTED = 20  # broken lines named in an error
+
 
 def record(line):
     """The JSON object that a line of bytes holds, or a ValueError that says what is wrong."""
@@ -14,3 +16,10 @@ def record(line):
     if not isinstance(found, dict):
         raise ValueError(f"a JSON {type(found).__name__}, not an object")
     return found
+
+
+def listing(file, broken, fix="mend or remove them"):
+    """The message of an error that lists what is wrong with a file, a text a line of it."""
+    more = f"\n  and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
+    listed = "\n  ".join(broken[:LISTED])
+    return f"{file}: {len(broken)} broken lines; {fix}:\n  {listed}{more}"
