@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+LISTED = 20  # broken lines named in an error
+
 
 def record(line):
     """The JSON object that a line of bytes holds, or a ValueError that says what is wrong."""
@@ -28,3 +30,10 @@ def write(path, rows):
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
+
+
+def listing(file, broken, fix="mend or remove them"):
+    """The message of an error that lists what is wrong with a file, a text a line of it."""
+    more = f"\n  and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
+    listed = "\n  ".join(broken[:LISTED])
+    return f"{file}: {len(broken)} broken lines; {fix}:\n  {listed}{more}"

@@ -16,6 +16,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxrl.algos import options
 from jaxrl.ops import contrastive_losses, ranking_losses
 from jaxrl.ops.embedding_quantization import FORMATS, initial_step, quantization_aware
 from jaxrl.ops.embeddings import matryoshka, normalize, own_cosines, truncate
@@ -138,12 +139,12 @@ OPTIONS = {  # the keys each objective takes, with their defaults
     | {"margin": math.inf, "rank_weight": 2.0, "rank_temperature": 0.1, "listwise": True},
 }
 _CHECKS = {  # what a number must be
-    "temperature": (lambda x: 0 < x < math.inf, "above 0"),
-    "teacher_temperature": (lambda x: 0 < x < math.inf, "above 0"),
-    "rank_temperature": (lambda x: 0 < x < math.inf, "above 0"),
-    "rank_weight": (lambda x: 0 <= x < math.inf, "of 0 or more"),
-    "mu": (lambda x: 0 <= x < math.inf, "of 0 or more"),
-    "margin": (lambda x: x >= 0, "of 0 or more, inf for no mask"),
+    "temperature": (lambda x: 0 < x < math.inf, "a number above 0"),
+    "teacher_temperature": (lambda x: 0 < x < math.inf, "a number above 0"),
+    "rank_temperature": (lambda x: 0 < x < math.inf, "a number above 0"),
+    "rank_weight": (lambda x: 0 <= x < math.inf, "a number of 0 or more"),
+    "mu": (lambda x: 0 <= x < math.inf, "a number of 0 or more"),
+    "margin": (lambda x: x >= 0, "a number of 0 or more, inf for no mask"),
 }
 
 
@@ -168,23 +169,8 @@ class ContrastiveConfig:
     quantized_weight: float = 1.0
 
     def __post_init__(self):
-        if self.name not in CONTRASTIVE:
-            known = ", ".join(CONTRASTIVE)
-            raise KeyError(f"loss.name={self.name!r} is unknown: give one of {known}")
-        own = {key for options in OPTIONS.values() for key in options}
-        for key in (f.name for f in dataclasses.fields(self) if f.name in own):
-            self._option(key, getattr(self, key))
+        options.fill(self, OPTIONS, _CHECKS)
         self._compression()
-
-    def _option(self, key, value):
-        if value is None:
-            object.__setattr__(self, key, OPTIONS[self.name].get(key))  # frozen for all others
-        elif key not in OPTIONS[self.name]:
-            raise ValueError(
-                f"loss.{key}={value!r}: loss.name={self.name!r} does not take it; leave it out"
-            )
-        elif key in _CHECKS and not _CHECKS[key][0](value):
-            raise ValueError(f"loss.{key}={value!r}: give a number {_CHECKS[key][1]}")
 
     def _compression(self):
         if len(set(self.dims)) < len(self.dims) or any(m < 1 for m in self.dims):

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import math
 
-from jaxrl.algos import policy_objectives
+from jaxrl.algos import options, policy_objectives
 from jaxrl.ops.aggregations import AGGREGATIONS
 from jaxrl.ops.corrections import CORRECTIONS
 from jaxrl.ops.kl import KL_FORMS
@@ -109,37 +109,8 @@ class ObjectiveConfig:
     correction_high: float | None = None
 
     def __post_init__(self):
-        if self.name not in OBJECTIVES:
-            raise KeyError(f"loss.name={self.name!r} is unknown: give one of {_names(OBJECTIVES)}")
-        self._fill(OPTIONS[self.name])
-        bounds = BOUNDS[self.correction] if self.correction in BOUNDS else {}
-        self._refuse(OPTIONS[self.name] | bounds)
-        self._check()
-        self._fill(bounds)
-        for key in bounds:
-            _require(0 <= getattr(self, key) < math.inf, key, getattr(self, key), "0 or more")
-
-    def _fill(self, defaults):
-        for key, value in defaults.items():
-            if getattr(self, key) is None:
-                object.__setattr__(self, key, value)  # frozen for all others
-
-    def _refuse(self, taken):
-        for key in (f.name for f in dataclasses.fields(self) if f.name != "name"):
-            value = getattr(self, key)
-            if value is None or key in taken:
-                continue
-            who = f"loss.name={self.name!r}"
-            if key.startswith("correction_") and self.correction:
-                who = f"loss.correction={self.correction!r}"
-            raise ValueError(f"loss.{key}={value!r}: {who} does not take it; leave it out")
-
-    def _check(self):
-        for key, (holds, fix) in _RULES.items():
-            value = getattr(self, key)
-            if value is not None:
-                _require(holds(value), key, value, fix)
-        _require(
+        options.fill(self, OPTIONS, _RULES, further=("correction", BOUNDS))
+        options.require(
             self.max_length or self.aggregation != "seq_mean_token_sum_norm",
             "max_length",
             self.max_length,
@@ -149,7 +120,7 @@ class ObjectiveConfig:
             _check_gspo(self)
         if self.delta is not None:
             fix = f"more than 1 + loss.eps_high = {1 + self.eps_high}"
-            _require(1 + self.eps_high < self.delta < math.inf, "delta", self.delta, fix)
+            options.require(1 + self.eps_high < self.delta < math.inf, "delta", self.delta, fix)
 
 
 def prepare(c):
@@ -215,12 +186,9 @@ _RULES = {  # of keys that are set
     "entropy_coef": _WEIGHT,
     "top_entropy": _SHARE,
     "correction": _one_of(CORRECTIONS),
+    "correction_low": _WEIGHT,
+    "correction_high": _WEIGHT,
 }
-
-
-def _require(holds, key, value, fix):
-    if not holds:
-        raise ValueError(f"loss.{key}={value!r}: give {fix}")
 
 
 def _check_gspo(c):

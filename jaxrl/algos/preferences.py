@@ -14,6 +14,7 @@ import math
 
 import jax.numpy as jnp
 
+from jaxrl.algos import options
 from jaxrl.ops import preference_losses
 from jaxrl.ops.ratios import segment_sum
 
@@ -30,19 +31,7 @@ class PreferenceConfig:
     undesirable: float | None = None
 
     def __post_init__(self):
-        if self.name not in PREFERENCES:
-            known = ", ".join(PREFERENCES)
-            raise KeyError(f"loss.name={self.name!r} is unknown: give one of {known}")
-        for key in (f.name for f in dataclasses.fields(self) if f.name != "name"):
-            value = getattr(self, key)
-            if value is None:
-                object.__setattr__(self, key, OPTIONS[self.name].get(key))  # frozen for all others
-            elif key not in OPTIONS[self.name]:
-                raise ValueError(
-                    f"loss.{key}={value!r}: loss.name={self.name!r} does not take it; leave it out"
-                )
-            elif not (0 < value < math.inf or (value == 0 and key in ("gamma", "weight"))):
-                raise ValueError(f"loss.{key}={value!r}: give a number above 0")
+        options.fill(self, OPTIONS, _CHECKS)
 
 
 def bradley_terry(logp, entropy, rows, c):
@@ -126,6 +115,15 @@ OPTIONS = {  # the keys each loss takes, with their defaults
     "kto": {"beta": 0.1, "desirable": 1.0, "undesirable": 1.0},
     "simpo": {"beta": 2.0, "gamma": 1.0},
     "orpo": {"weight": 0.1},
+}
+_ABOVE_0 = (lambda x: 0 < x < math.inf, "a number above 0")
+_FROM_0 = (lambda x: 0 <= x < math.inf, "a number above 0")  # 0 takes a part of the loss away
+_CHECKS = {
+    "beta": _ABOVE_0,
+    "gamma": _FROM_0,
+    "weight": _FROM_0,
+    "desirable": _ABOVE_0,
+    "undesirable": _ABOVE_0,
 }
 NEED_A_REFERENCE = frozenset({"dpo", "ipo", "kto"})
 UNPAIRED = frozenset({"kto"})  # learn from single responses

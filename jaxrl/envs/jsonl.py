@@ -16,7 +16,6 @@ from jaxrl.envs import answers, prompts
 from jaxrl.envs.base import Step, choose, place
 
 SPLITS = ("all", "train", "held_out")
-LISTED = 20  # broken lines named in the error
 
 
 class Task(NamedTuple):
@@ -120,11 +119,7 @@ def read(path):
         except ValueError as e:
             broken.append(f"line {number}: {e}")
     if broken:
-        more = f"\n  and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
-        listed = "\n  ".join(broken[:LISTED])
-        raise ValueError(
-            f"{path} has {len(broken)} broken lines; mend or remove:\n  {listed}{more}"
-        )
+        raise ValueError(json_lines.listing(path, broken))
     if not tasks:
         raise ValueError(f"path = {str(path)!r} holds no task: the file is empty")
     return tuple(tasks)

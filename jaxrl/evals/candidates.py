@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxrl import json_lines
 from jaxrl.ops import metrics
 from jaxrl.retrieval import documents, encoders
 
@@ -38,7 +39,7 @@ def read(path):
             except ValueError as e:
                 broken.append(f"line {number}: {e}")
     if broken:
-        raise ValueError(documents.listing(path, broken))
+        raise ValueError(json_lines.listing(path, broken))
     if not found:
         raise ValueError(f"{path} holds no line: there is nothing to choose from")
     return found

@@ -3,10 +3,12 @@
 What a header lists is finished: a shard's files are written beside their place and moved there, and
 the header after them. A second run keeps every listed shard whose files and documents are still the
 same and makes the others. The result is the same to the bit: a shard's batches never depend on how
-far an earlier run had come.
+far an earlier run had come. Two runs at a time are not: the second is refused.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +21,8 @@ from rich.progress import Progress
 from jaxrl.retrieval import encoders, index
 from jaxrl.retrieval.codes import CODES
 from jaxrl.retrieval.documents import described, refuse_duplicates
+
+LOCK = "build.lock"  # an empty file, which stays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +88,12 @@ def _plan(model, fingerprint, dim, dtype, shard, count):
 def _write(path, plan, shard):
     """Makes what is missing. shard: number, tell -> (ids, digest, () -> (rows, absent rows))."""
     path = Path(path)
-    header = _begun(path, plan)
+    _refuse_others(path)
+    with _alone(path):
+        return _completed(path, _begun(path, plan), plan, shard)
+
+
+def _completed(path, header, plan, shard):
     counts = dict.fromkeys(("encoded", "kept", "remade", "absent"), 0)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(str(path.name), total=plan["count"])
@@ -107,13 +116,32 @@ def _write(path, plan, shard):
     return counts
 
 
+def _refuse_others(path):
+    if index.read_header(path) is None and path.exists():
+        ours = lambda at: at.name == LOCK or at.suffix == ".part"  # of a build killed as it began
+        if not all(map(ours, path.iterdir())):
+            raise FileExistsError(f"{path} holds other files: name an empty or a new directory")
+
+
+@contextlib.contextmanager
+def _alone(path):
+    """Holds the directory's lock, which the system takes back from a process however it ends."""
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"another build is writing to {path}: wait until it has ended, or name another "
+                "directory"
+            ) from None
+        yield
+
+
 def _begun(path, plan):
     """The header as an earlier run left it, or a new one, written."""
     header = index.read_header(path)
     if header is None:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(at.suffix != ".part" for at in path.iterdir()):  # .part: killed as it began
-            raise FileExistsError(f"{path} holds other files: name an empty or a new directory")
         header = plan | {"shards": []}
         _put(path / "header.json", json.dumps(header, indent=1).encode())
     for key in index.PLAN:

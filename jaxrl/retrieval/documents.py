@@ -23,7 +23,6 @@ from jaxrl.data import content_json
 IDS = ("_id", "id")
 TEXTS = ("text", "content")
 SEEN = ("image", "video")
-LISTED = 20  # broken lines named in an error
 
 
 class Documents(NamedTuple):
@@ -131,10 +130,8 @@ def refuse_duplicates(ids):
 
 
 def listing(file, broken):
-    """The message of an error that lists what is wrong with a file."""
-    more = f"\n  and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
-    listed = "\n  ".join(broken[:LISTED])
-    return f'{file} has {len(broken)} broken lines; mend them or pass "skip":\n  {listed}{more}'
+    """The message of an error that lists what is wrong with a file that may be read in part."""
+    return json_lines.listing(file, broken, 'mend them or pass "skip"')
 
 
 def _scan(file):

@@ -1,7 +1,11 @@
 """An index: built, killed and resumed, opened; what is broken or another model's is refused."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +66,37 @@ def test_a_killed_build_goes_on_and_ends_the_same_to_the_bit(tmp_path, dtype):
             "absent": 0,
         }
         assert files(folder) == files(tmp_path / "whole")
+
+
+BUILDS_UNTIL_KILLED = """
+import sys, time
+import tiny_encoder
+from jaxrl.retrieval import build, documents
+
+def wait(texts):
+    print("started", flush=True)
+    time.sleep(600)
+
+corpus = documents.held(["a"], ["text"])
+build.build(sys.argv[1], corpus, tiny_encoder.make(documents=wait), build.IndexConfig())
+"""
+
+
+def test_one_process_builds_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
+    """Two at once would each rewrite the header without the other's shards."""
+    corpus = documents.held(["a"], ["text"])
+    command = [sys.executable, "-c", BUILDS_UNTIL_KILLED, str(tmp_path / "out")]
+    paths = os.pathsep.join(map(str, (Path(__file__).parents[1], Path(__file__).parents[2])))
+    env = os.environ | {"PYTHONPATH": paths}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as other:
+        assert other.stdout.readline() == b"started\n"
+        encoder, seen = counting()
+        with pytest.raises(BlockingIOError, match=rf"another build is writing to {tmp_path}/out"):
+            build.build(tmp_path / "out", corpus, encoder, build.IndexConfig())
+        assert not seen
+        other.kill()
+    counts = build.build(tmp_path / "out", corpus, encoder, build.IndexConfig())
+    assert seen == [("text",)] and counts["encoded"] == 1
 
 
 def test_a_finished_build_run_again_encodes_nothing(tmp_path):
