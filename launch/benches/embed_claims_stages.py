@@ -12,9 +12,10 @@ import numpy as np
 
 from jaxrl.data import embedding_rows
 from jaxrl.evals import retrieval
+from jaxrl.models import embedder_files
 from jaxrl.ops import embedding_quantization as bits
 from jaxrl.ops.embeddings import truncate
-from jaxrl.recipes import embed, embed_evaluation, merge
+from jaxrl.recipes import embed, embed_evaluation, merge, merge_probe
 from jaxrl.retrieval import encoders, search
 from launch.benches import embed_data, several, tables
 from launch.benches.embed_claims_e2rank import MODEL, config, write
@@ -36,6 +37,7 @@ STAGES = {  # name -> (rows, what differs from the stage before)
     ),
 }
 LENGTH = {"steps": 40, "optimizer.lr": 2e-5, "eval.shown": 0}
+SEARCH = merge.MergeConfig(steps=20, size=16, lr=0.05)
 TITLES, TOLD = 6, 300  # titles to choose from in training; sentences of the test
 
 
@@ -79,9 +81,17 @@ def _trained(folder, seed):
         start = where / embed.MODEL
         made.append(start)
         yield name, start
-    merged = folder / f"merged-{seed}"
-    merge.positions(made[0], made[1:], folder / "probe.jsonl", merged)
-    yield "merged", merged
+    yield "merged", _merged(made[0], made[1:], folder / "probe.jsonl", folder / f"merged-{seed}")
+
+
+def _merged(base, models, probe, out):
+    """Where Adam ends on rows that no stage has seen, between the second stage and the third."""
+    family = merge.opened(str(base), list(map(str, models)))
+    rows = merge_probe.read(str(probe), family.c, family.tokenizer)
+    found = merge.positions(family, rows, SEARCH)
+    params = merge.moved(family, found.coefficients)
+    embedder_files.save(params, family.c, family.tokenizer, out)
+    return out
 
 
 class Measure:
