@@ -53,7 +53,7 @@ def main(argv):
         found, counts = mining.mine(rows, _opener(), c, corpus)
         if not found:
             raise ValueError("no row is left: lower --t_plus, or raise --candidates")
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
         sys.exit(f"launch.mine: {error}")
     json_lines.write(OUT.value, (embedding_rows.written(row, folder) for row in found))
     told = [f"{n:,} {name}" for name, n in (doubled | counts).items() if n]
@@ -76,7 +76,8 @@ def _corpus():
     corpus = documents.open_corpus(CORPUS.value, bad=BAD.value)
     for reason, n in corpus.skipped.items():
         print(f"{CORPUS.value}: {n:,} lines skipped ({reason})", file=sys.stderr)
-    return [Content(text) for text in corpus.read(0, len(corpus.ids))]
+    found = corpus.read(0, len(corpus.ids))
+    return [content if isinstance(content, Content) else Content(content) for content in found]
 
 
 def _opener():

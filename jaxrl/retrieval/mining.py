@@ -32,7 +32,7 @@ class MiningConfig:
     candidates: int = 100  # K
     negatives: int = 7  # n of a query, at most
     t_plus: float = 0.0
-    share: float = 1.0  # a
+    share: float = 1.0  # a: below 1 it lowers the bound, as long as t⁺ ≥ 0
     delta: float = 0.0  # δ⁻
     draw: bool = False  # n at random, in place of the n nearest
     seed: int = 0  # of the draw

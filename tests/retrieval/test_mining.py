@@ -194,6 +194,48 @@ def test_a_picture_reaches_the_encoder_as_a_content():
     assert mining.bare(picture) is picture and mining.bare(Content("a cat")) == "a cat"
 
 
+class Peer:
+    """What sentence-transformers asks of a model."""
+
+    device = "cpu"
+
+    def encode(self, texts, **_):
+        return tiny_encoder.rows(texts)
+
+    encode_document = encode_query = encode
+
+    def similarity(self, a, b):
+        torch = pytest.importorskip("torch")
+        return torch.as_tensor(a) @ torch.as_tensor(b).T
+
+    def similarity_pairwise(self, a, b):
+        torch = pytest.importorskip("torch")
+        return (torch.as_tensor(a) * torch.as_tensor(b)).sum(1)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [({"share": 0.8}, {"relative_margin": 0.2}), ({"delta": -0.1}, {"absolute_margin": 0.1})],
+)
+def test_it_is_the_mining_of_sentence_transformers(ours, theirs):
+    """Its margins are NV-Retriever's; it knows one positive a row, as they do."""
+    datasets = pytest.importorskip("datasets")
+    util = pytest.importorskip("sentence_transformers.util")
+    rows = made(3, queries=20, positives=1)
+    corpus = [d.text for row in rows for d in row.negatives]
+    pairs = {"anchor": [r.query.text for r in rows]}
+    pairs["positive"] = [r.positives[0].text for r in rows]
+    triplets = util.mine_hard_negatives(
+        datasets.Dataset.from_dict(pairs), Peer(), corpus=corpus, num_negatives=6,
+        range_max=79, sampling_strategy="top", output_format="triplet", verbose=False, **theirs
+    )  # fmt: skip
+    c = MiningConfig(candidates=80, negatives=6, t_plus=-2, **ours)
+    found = mine(rows, c, corpus=content(*corpus)).rows
+    got = {(r.query.text, r.positives[0].text, d.text) for r in found for d in r.negatives}
+    assert got == {tuple(row.values()) for row in triplets} and len(got) > 90
+
+
 @pytest.mark.parametrize(
     "how, words",
     [
