@@ -104,13 +104,13 @@ def encoder(params, c, tokenizer, **how) -> Callable[[list], np.ndarray]:
 def over_contents(read, compute, contents, pictured, pad_id, shape, **how):
     """(compute's results [n, *shape] f32, numbers of the cut, {number: why it is unread}).
 
-    All texts are read at once, and AT_ONCE contents with pictures at a time: patches are large.
+    AT_ONCE contents with pictures are read at a time, since patches are large; then all texts.
     read: some contents -> embedding_sequences.Read; pictured: which have pictures; how: as of
     `over_rows`. The result of what is unread is NaN.
     """
     plain = [i for i, seen in enumerate(pictured) if not seen]
     others = [i for i, seen in enumerate(pictured) if seen]
-    parts = [plain, *(others[i : i + AT_ONCE] for i in range(0, len(others), AT_ONCE))]
+    parts = [*(others[i : i + AT_ONCE] for i in range(0, len(others), AT_ONCE)), plain]
     out, cut, unread = np.full((len(contents), *shape), np.nan, np.float32), [], {}
     for part in parts:
         found = read([contents[i] for i in part])

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tiny
 import tiny_embedder
+import tiny_media
+import tiny_vl
 from safetensors.numpy import load_file, save_file
 
-from jaxrl.models import checkpoints, embedder_files
+from jaxrl.models import checkpoints, embedder_files, qwen3_vl
 from jaxrl.retrieval import encode
 
 TEXTS = ["the cat sat", "cats on the mat!", "é", ""]
@@ -55,6 +57,24 @@ def test_a_directory_that_says_nothing_gets_defaults_by_kind(tmp_path):
     checkpoints.save(tiny.params(), tiny.MODEL, tiny.TOKENIZER, tmp_path / "causal")
     c, _ = embedder_files.open_embedder(tmp_path / "causal", normalize=False)
     assert (c.pooling, c.template, c.normalize, c.longest) == ("last", "qwen3", False, 64)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_embedder_that_sees_is_opened_and_saved_the_same(tied, tmp_path):
+    """Qwen3-VL-Embedding: a chat, the last token; 8B has no lm_head, and needs none."""
+    text = dataclasses.replace(tiny_vl.TEXT, tied=tied)
+    model = dataclasses.replace(tiny_vl.MODEL, text=text)
+    params = tiny_embedder.params(qwen3_vl.specs(model))
+    checkpoints.save(params, model, tiny_media.CHAT, tmp_path / "full")
+    c, tokenizer = embedder_files.open_embedder(tmp_path / "full")
+    assert (c.pooling, c.template, c.tower, c.width) == ("last", "qwen3_vl", tiny_vl.TOWER, 24)
+    assert c.longest == model.text.context and c.model.text.headless == (not tied)
+    read = checkpoints.load(tmp_path / "full", c.model)
+    assert tied or read["head"] is None
+    embedder_files.save(read, c, tokenizer, tmp_path / "again")
+    assert embedder_files.open_embedder(tmp_path / "again", template="qwen3_vl")[0].model == c.model
+    again = checkpoints.load(tmp_path / "again", c.model)
+    jax.tree.map(np.testing.assert_array_equal, again, read)
 
 
 DENSE = [{"type": f"sentence_transformers.models.{k}"} for k in ("Transformer", "Pooling", "Dense")]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxrl.models import decoder, flax_bridge, heads
+from jaxrl.data.sequences import Sequences
+from jaxrl.models import decoder, embedder, flax_bridge, heads
 from jaxrl.models import spec as specs
 
 CONFIG = decoder.Config(V=32, D=16, L=1, H=4, K=2, N=4, F=32, tied=False)
@@ -39,6 +40,18 @@ def test_there_and_back_is_the_same_tree_of_the_same_arrays(kind):
     assert jax.tree.structure(back) == jax.tree.structure(params)
     same = lambda x, y: x.unsafe_buffer_pointer() == y.unsafe_buffer_pointer()
     assert all(jax.tree.leaves(jax.tree.map(same, back, params)))
+
+
+def test_an_embedder_there_and_back_with_what_it_reads_as_an_argument():
+    params, read = make_params("policy"), Sequences(TOKENS, jnp.ones(TOKENS.shape, bool))
+    c = embedder.Config(CONFIG, "mean", dim=5)
+    module = flax_bridge.to_nnx(params, c)
+    assert type(module) is flax_bridge.Embedder
+    assert jax.tree.structure(flax_bridge.from_nnx(module)) == jax.tree.structure(params)
+    got = nnx.jit(lambda m, read: m(read))(module, read)
+    want = jax.jit(embedder.embed, static_argnames="c")(params, read, c=c)
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    assert got.shape == (2, 5)
 
 
 def test_split_and_merge_under_jax_jit_agree_with_the_pure_function():

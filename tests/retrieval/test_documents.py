@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from jaxrl.data.contents import Content
 from jaxrl.retrieval import documents
 
 
@@ -21,6 +22,19 @@ def test_contents_come_from_their_own_lines_whatever_lies_between(tmp_path):
     assert corpus.read(2, 3) == ["last"] and corpus.read(1, 1) == []
 
 
+def test_pictures_are_seen_from_the_folder_of_the_file(tmp_path):
+    """A line without a file stays a text, so that one's own encoders get what they got."""
+    (tmp_path / "a.png").touch()
+    (tmp_path / "b.mp4").touch()
+    rows = [{"_id": "1", "image": "a.png"}, {"_id": "2", "text": "t", "image": None}]
+    rows += [{"_id": "3", "title": "T", "content": "c", "image": ["a.png"] * 2, "video": "b.mp4"}]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    corpus = documents.open_corpus(tmp_path / "mine.jsonl")
+    image, video = str(tmp_path / "a.png"), str(tmp_path / "b.mp4")
+    wanted = [Content("", (image,)), "t", Content("T c", (image, image), (video,))]
+    assert corpus.read(0, 3) == wanted
+
+
 @pytest.mark.parametrize(
     "line, told",
     [
@@ -35,6 +49,9 @@ def test_contents_come_from_their_own_lines_whatever_lies_between(tmp_path):
         (b'{"_id": "", "text": "x"}', "the id is empty"),
         (b'{"_id": "a", "text": "\\ud800"}', "surrogates"),
         (b'{"_id": "a", "text": "  "}', "neither title nor text"),
+        (b'{"_id": "a", "image": "no.png"}', "image '.*no.png' is no file"),
+        (b'{"_id": "a", "text": "x", "video": [3]}', "give a path or a list of paths"),
+        (b'{"_id": "a", "text": 3, "image": "no.png"}', "the text 3 is no text"),
         (b'{"_id": "good", "text": "x"}', "stands twice"),
     ],
 )
