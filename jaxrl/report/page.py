@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from jaxrl.report import episodes, groups, panels, plots, samples
+from jaxrl.report import episodes, groups, panels, plots, rankings, samples
 from jaxrl.training.metrics import SCHEMA, config_lines, read_rows
 
 COUNTERS = {
@@ -51,6 +51,7 @@ class Run:
     rollouts: list[dict]
     tournaments: list[dict]
     evals: list[dict]
+    retrievals: list[dict]  # held-out evaluations of an embedder
     losses: list[float]  # held out, oldest first; fine-tuning has these in place of evals
     broken: int  # lines of the .jsonl files that are no JSON
 
@@ -83,6 +84,7 @@ def load(run_dir):
         rollouts=rollouts,
         tournaments=tournaments,
         evals=[row for row in evals if samples.measured(row)],
+        retrievals=[row for row in evals if rankings.measured(row)],
         losses=[row["loss"] for row in evals if row.get("loss") is not None],
         broken=sum(broken for _, broken in read),
     )
@@ -101,6 +103,7 @@ def render(run):
         model=_model(run.config),
         facts=facts(run.metrics, run.losses),
         sets=[samples.held_out(rows) for rows in _by_name(run.evals).values()],
+        rankings=[rankings.shown(rows) for rows in _by_name(run.retrievals).values()],
         panels=curves(run),
         agents=bool(agents),
         groups=[groups.shown(group, scale) for group in together],
@@ -170,6 +173,19 @@ def curves(run):
             svg = Markup(plots.held_out_svg(evals, measure, len(found)))
             title = f"Held-out {samples.SAID[measure]}"
             found.insert(1, {"title": title, "unit": name, "change": "", "svg": svg})
+    return _retrieval(run.retrievals, len(found)) + found
+
+
+def _retrieval(rows, number):
+    """A panel for each ranking metric that was measured more than once; a line a held-out set."""
+    found = []
+    for key, title in rankings.METRICS.items():
+        rows_of = _by_name([row for row in rows if row.get(key) is not None])
+        lines = {name: evals for name, evals in rows_of.items() if len(evals) > 1}
+        if lines:
+            svg = Markup(plots.rankings_svg(lines, key, number + len(found)))
+            title = f"Held-out {title}"
+            found.append({"title": title, "unit": "mean over queries", "change": "", "svg": svg})
     return found
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 INK, GRID, BLUE, ORANGE = "#5b6470", "#e3e6ea", "#2563b8", "#c2571a"  # as the page's light theme
 TEAL, GOLD, PURPLE, GREY, RED = "#2a9d8f", "#b38a1d", "#8a63c9", "#9aa3ad", "#b3261e"
+LINES = (BLUE, ORANGE, TEAL, GOLD, PURPLE, GREY)  # of one chart, in turn
 VARIABLES = {INK: "--muted", GRID: "--line", BLUE: "--series-1", ORANGE: "--series-2"}
 VARIABLES |= {TEAL: "--stage-2", GOLD: "--stage-5", PURPLE: "--stage-4", GREY: "--stage-6"}
 VARIABLES |= {RED: "--wrong"}

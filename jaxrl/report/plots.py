@@ -5,6 +5,7 @@ colours are CSS variables of the page, so that one drawing serves light and dark
 """
 
 import io
+import itertools
 import re
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from jaxrl.report.panels import BLUE, ENDINGS, GRID, INK, ORANGE, VARIABLES
+from jaxrl.report import rankings
+from jaxrl.report.panels import BLUE, ENDINGS, GRID, INK, LINES, ORANGE, VARIABLES
 from jaxrl.report.samples import SAID, measured
 from jaxrl.training.metrics import read_rows
 
@@ -120,6 +122,20 @@ def held_out_svg(evals, measure, number):
         figure, axes = _axes()
         _draw_held_out(axes, evals, measure)
         return _svg(figure, f"Held-out {SAID[measure]} {number}")
+
+
+def rankings_svg(sets, metric, number):
+    """A ranking metric by update, a line a held-out set, as SVG text. sets: {name: evaluations}."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes()
+        for (name, evals), colour in zip(sets.items(), itertools.cycle(LINES)):
+            x, y = values(evals, "step"), values(evals, metric)
+            axes.plot(x, y, "o-", color=colour, lw=1.8, markersize=4, label=rankings.short(name))
+        axes.margins(y=0.15)
+        _mark_updates(axes)
+        if len(sets) > 1:
+            figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=1)
+        return _svg(figure, f"Held-out {rankings.METRICS[metric]} {number}")
 
 
 def curve_png(run_dir, path):
