@@ -50,15 +50,23 @@ class Rows(NamedTuple):
 def read(path):
     """The Rows of a file as Examples, one for each positive of a line.
 
-    A document that stands twice in a line is left out once, and so is a negative that is a
-    positive: counted. The other positives of a line are not among an Example's documents. The
-    target of a ranked document is −rank; the best comes first, the others in the file's order.
-    ValueError that lists every broken line, or the sources whose rows have several forms.
+    A document that stands twice in a line is left out once, and so is a negative that is a positive
+    there or, for the same query and source, in another line: counted. The other positives of a line
+    are not among an Example's documents. The target of a ranked document is −rank; the best comes
+    first, the others in the file's order. ValueError that lists every broken line, or names a
+    source whose rows have several forms.
     """
     counts = collections.Counter()
     parsed = _parsed(path, functools.partial(_any_form, counts=counts))
     _refuse_mixtures(path, parsed)
-    return Rows([example for _, examples in parsed for example in examples], dict(counts))
+    answers = _answers(found for _, found in parsed if isinstance(found, Row))
+    examples_ = []
+    for _, found in parsed:
+        if isinstance(found, Row):
+            examples_ += examples(_without(found, answers[found.source, found.query], counts))
+        else:
+            examples_.append(found)
+    return Rows(examples_, dict(counts))
 
 
 def read_rows(path):
@@ -98,13 +106,13 @@ def _parsed(path, parse):
 
 
 def _any_form(row, content, source, *, counts):
-    """(the name of its form, its Examples)."""
+    """(the name of its form, a Row or an Example)."""
     if "positives" in row:
         found = _row(row, content, source, counts=counts)
-        return "positives and scores" if found.scores else "positives", list(examples(found))
+        return "positives and scores" if found.scores else "positives", found
     if "document" in row:
-        return "ranking", [_ranked(row, content, source, counts)]
-    return "score", [_pair(row, content, source)]
+        return "ranking", _ranked(row, content, source, counts)
+    return "score", _pair(row, content, source)
 
 
 def _row(row, content, source, *, counts):
@@ -213,10 +221,29 @@ def _first_ones(contents):
     return list(first.values()), len(contents) - len(first)
 
 
+def _answers(rows):
+    """{(source, query): its positives in all rows}."""
+    answers = {}
+    for row in rows:
+        answers.setdefault((row.source, row.query), set()).update(row.positives)
+    return answers
+
+
+def _without(row, answers, counts):
+    """The row without negatives that are positives of its query elsewhere."""
+    kept = [i for i, negative in enumerate(row.negatives) if negative not in answers]
+    if len(kept) == len(row.negatives):
+        return row
+    counts["negatives that are positives"] += len(row.negatives) - len(kept)
+    first, negatives = len(row.positives), tuple(row.negatives[i] for i in kept)
+    scores = (*row.scores[:first], *(row.scores[first + i] for i in kept)) if row.scores else ()
+    return dataclasses.replace(row, negatives=negatives, scores=scores)
+
+
 def _refuse_mixtures(path, parsed):
     forms = {}
     for form, found in parsed:
-        forms.setdefault(found[0].source, {})[form] = True
+        forms.setdefault(found.source, {})[form] = True
     mixed = {source: list(names) for source, names in forms.items() if len(names) > 1}
     if mixed:
         source, names = next(iter(mixed.items()))

@@ -79,7 +79,8 @@ def mine(rows, open_encoder, c, corpus=()):
     asked = [row for row in rows if not row.own_only]
     if not asked:
         raise ValueError("there is no row of kind retrieval: nothing to mine for")
-    contents = list(dict.fromkeys([*corpus, *_documents(asked)]))
+    documents = _documents(asked, with_negatives=not corpus)
+    contents = list(dict.fromkeys([*corpus, *documents]))
     number = {content: n for n, content in enumerate(contents)}
     queries_QD, documents_ND = _encoded(asked, contents, open_encoder)
     counts, found = collections.Counter(dict.fromkeys(COUNTS, 0)), {}
