@@ -68,7 +68,7 @@ class Mined(NamedTuple):
 def mine(rows, open_encoder, c, corpus=()):
     """Rows with mined negatives in place of those they have. Their scores are left out.
 
-    rows: of embedding_rows.Row; open_encoder: instruction or None -> Encoder, called once for each
+    rows: of embedding_forms.Row; open_encoder: instruction or None -> Encoder, called once for each
     instruction of the rows; corpus: the contents among which negatives are looked for, along with
     the positives, or if it is empty, all documents of the rows of the same source.
 
