@@ -73,7 +73,7 @@ class Task:
 
 
 def task_of(row, c):
-    """The Task of an embedding_rows.Row: its positives and negatives in an order of their own."""
+    """The Task of an embedding_forms.Row: its positives and negatives in an order of their own."""
     contents = (row.query, *row.positives, *row.negatives)
     if any(content.images or content.videos for content in contents):
         raise ValueError(

@@ -68,7 +68,7 @@ class Mined(NamedTuple):
 def mine(rows, open_encoder, c, corpus=()):
     """Rows with mined negatives in place of those they have. Their scores are left out.
 
-    rows: of embedding_rows.Row; open_encoder: instruction or None -> Encoder, called once for each
+    rows: of embedding_forms.Row; open_encoder: instruction or None -> Encoder, called once for each
     instruction of the rows; corpus: the contents among which negatives are looked for, along with
     the positives, or if it is empty, all documents of the rows of the same source.
 
@@ -79,7 +79,8 @@ def mine(rows, open_encoder, c, corpus=()):
     asked = [row for row in rows if not row.own_only]
     if not asked:
         raise ValueError("there is no row of kind retrieval: nothing to mine for")
-    contents = list(dict.fromkeys([*corpus, *_documents(asked)]))
+    documents = _documents(asked, with_negatives=not corpus)
+    contents = list(dict.fromkeys([*corpus, *documents]))
     number = {content: n for n, content in enumerate(contents)}
     queries_QD, documents_ND = _encoded(asked, contents, open_encoder)
     counts, found = collections.Counter(dict.fromkeys(COUNTS, 0)), {}

@@ -57,6 +57,20 @@ def test_what_stands_twice_is_left_out_with_its_score_and_counted(tmp_path):
     }
 
 
+def test_a_positive_of_the_query_in_another_line_is_no_negative(tmp_path):
+    """Files with one positive a line, and negatives mined for each, say both of one document."""
+    rows = [
+        {"query": "q", "positives": ["p"], "negatives": ["n", "o"], "scores": [9, 1, 2]},
+        {"query": "q", "positives": ["o"], "negatives": ["p", "m"], "scores": [8, 3, 4]},
+        {"query": "r", "positives": ["x"], "negatives": ["p"], "scores": [7, 5]},
+        {"query": "q", "positives": ["y"], "negatives": ["p"], "scores": [6, 0], "source": "t"},
+    ]
+    found, counts = embedding_rows.read(file(tmp_path, *rows))
+    assert [texts(x) for x in found] == [["p", "n"], ["o", "m"], ["x", "p"], ["y", "p"]]
+    assert [x.target for x in found] == [(9, 1), (8, 4), (7, 5), (6, 0)]
+    assert counts["negatives that are positives"] == 2
+
+
 def test_a_ranking_puts_the_best_first_and_targets_are_minus_the_rank(tmp_path):
     """In best-first order the place of a document would tell its rank to a listwise prompt."""
     found, _ = embedding_rows.read(file(tmp_path, RANKED))

@@ -11,7 +11,7 @@ from jaxrl.chat.base import Reply
 from jaxrl.chat.waiting import wait
 from jaxrl.data import embedding_rows
 from jaxrl.data.contents import Content
-from jaxrl.data.embedding_rows import Row
+from jaxrl.data.embedding_forms import Row
 from jaxrl.retrieval import labelling
 from jaxrl.retrieval.labelling import LabelConfig
 

@@ -7,7 +7,7 @@ import pytest
 import tiny_encoder
 
 from jaxrl.data.contents import Content
-from jaxrl.data.embedding_rows import Row
+from jaxrl.data.embedding_forms import Row
 from jaxrl.retrieval import mining
 from jaxrl.retrieval.encoders import Encoder
 from jaxrl.retrieval.mining import MiningConfig
