@@ -9,8 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny_embedder
 import tiny_encoder
+import tiny_media
+import tiny_vl
 
+from jaxrl.models import checkpoints, qwen3_vl
 from jaxrl.retrieval import build, documents, index
 
 ROOT = Path(__file__).parents[2]
@@ -129,3 +133,37 @@ def test_an_index_in_another_dtype_is_made_and_rescored(folder):
     assert "3 encoded" in command("encode", *flags)
     flags = (f"--index={folder}/bits", f"--exact={folder}/index", "--query=grass green")
     assert "│ b " in command("search", *flags)
+
+
+@pytest.mark.slow
+def test_pictures_are_encoded_and_searched_for(tmp_path):
+    """A checkpoint that sees: what cannot be read is named, and found by nothing."""
+    files = tiny_media.files(tmp_path)
+    c, params = tiny_vl.MODEL, tiny_embedder.params(qwen3_vl.specs(tiny_vl.MODEL))
+    checkpoints.save(params, c, tiny_media.CHAT, tmp_path / "model")
+    rows = [{"_id": f"p{n}", "image": f"{n}.png"} for n in ("one", "two", "broken", "gone")]
+    rows += [{"_id": "v", "video": "clip.mkv"}, {"_id": "e", "text": "ab", "video": "empty.mkv"}]
+    corpus(tmp_path / "corpus.jsonl", rows)
+    flags = [f"--corpus={tmp_path}", f"--model={tmp_path}/model", f"--out={tmp_path}/index"]
+    refused, stopped, done = commands(
+        "encode", (flags, ""), ([*flags, "--bad=skip"], ""), ([*flags, "--bad=skip"], "")
+    )
+    assert "line 4: image" in refused[1] and "gone.png' is no file" in refused[1]
+    told = "5 documents, 24 dimensions, 5 encoded, 2 absent, 1 skipped (malformed)"
+    assert told in stopped[0] and "without a row: pbroken, e\n" in stopped[0]
+    assert "5 kept, 2 absent" in done[0] and "without a row: pbroken, e\n" in done[0]
+    here, query = (
+        [f"--index={tmp_path}/index", f"--corpus={tmp_path}"],
+        f"--image={files['two.png']}",
+    )
+    alone, beside, bad = commands(
+        "search",
+        ([*here, query], ""),
+        ([*here, query, "--query=ab [he]"], ""),
+        ([*here, f"--image={files['broken.png']}"], ""),
+    )
+    first = next(line for line in alone[0].splitlines() if "│ 1 " in line)
+    assert "1.0000" in first and "ptwo" in first and "[two.png]" in first
+    assert "pbroken" not in alone[0] and "[clip.mkv]" in alone[0]
+    assert "[two.png] ab [he]" in beside[0]
+    assert bad[1].startswith("launch.search: ") and "broken.png cannot be read" in bad[1]

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 import tiny_vl
 
-from jaxrl.models import checkpoints, decoder, qwen3_vl, spec, vision, vl_families
+from jaxrl.data import reranking_prompts
+from jaxrl.models import (
+    checkpoints,
+    decoder,
+    embedder,
+    qwen3_vl,
+    reranker,
+    spec,
+    vision,
+    vl_families,
+)
 
 pytestmark = pytest.mark.peers
 C = tiny_vl.MODEL
@@ -73,6 +83,21 @@ def test_hidden_states_and_logits_are_equal(pair, peer, names, left):
     got = np.asarray(got)[batch.valid]
     np.testing.assert_allclose(got, hidden[mask], atol=1e-4)
     np.testing.assert_allclose(got @ np.asarray(decoder.head(params)).T, logits[mask], atol=1e-4)
+
+
+def test_vectors_and_scores_are_those_of_its_last_token(pair, peer):
+    """The released embedder and reranker read there: right padding and left give the same."""
+    model, c, params, seen = pair
+    names = tuple(tiny_vl.ROWS)
+    rows, read = tiny_vl.rendered(names, seen), tiny_vl.batch(names, seen, tower=c.vision)
+    states, logits = peer.run(model, rows, left=True)
+    got = embedder.embed(params, read, embedder.Config(c, "last", "qwen3_vl"))
+    norm = np.linalg.norm(states[:, -1], axis=1, keepdims=True)
+    np.testing.assert_allclose(got, states[:, -1] / norm, atol=1e-4)
+    answers = reranking_prompts.Answers(yes=7, no=200)
+    odds = logits[:, -1, 7] - logits[:, -1, 200]
+    score = reranker.score(params, read, answers, c)
+    np.testing.assert_allclose(score, 1 / (1 + np.exp(-odds.astype(np.float64))), atol=1e-4)
 
 
 def test_transformers_loads_what_we_write(pair, peer, tmp_path):

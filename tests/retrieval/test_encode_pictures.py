@@ -1,6 +1,5 @@
 """Texts and pictures in one list: each its own vector, bad files told, an index over them."""
 
-import dataclasses
 import json
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from absl import logging
 from jaxrl.data import contents, embedding_sequences, reranking_prompts, sequences
 from jaxrl.data.contents import Content
 from jaxrl.data.media import MediaError
-from jaxrl.models import checkpoints, embedder, embedder_files, reranker
+from jaxrl.models import checkpoints, embedder, reranker
 from jaxrl.retrieval import build, documents, encode, encoders, index, pair_scores, search
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "qwen3_vl"
@@ -77,6 +76,12 @@ def test_a_reranker_sees(params, files, mixed):
     assert abs(got[0] - got[1]) > 1e-4
 
 
+def encoder_of(params, bad):
+    """As encoders.open_encoder makes one of a directory."""
+    side = partial(encode.encoder, params, C, TOKENIZER)
+    return encoders.Encoder(side(bad=bad), side(), C.width, "tiny")
+
+
 def test_a_corpus_with_pictures_becomes_an_index_that_finds_them(params, files, tmp_path):
     """A picture finds itself; what cannot be read has no row; nothing encoded is lost."""
     folder = Path(files["one.png"]).parent
@@ -87,13 +92,11 @@ def test_a_corpus_with_pictures_becomes_an_index_that_finds_them(params, files, 
     corpus = documents.open_corpus(folder, bad="skip")
     assert corpus.skipped == {"malformed": 1} and corpus.ids == ["one", "broken", "two"]
 
-    embedder_files.save(params, C, TOKENIZER, tmp_path / "model")
     out = tmp_path / "index"
-    sees, said = encoders.open_encoder(f"{tmp_path}/model#limit=288", bad="skip"), []
-    strict = dataclasses.replace(sees, documents=encode.encoder(params, C, TOKENIZER))
     with pytest.raises(MediaError, match=r"broken\.png"):
-        build.build(out, corpus, strict, build.IndexConfig(shard=1))
+        build.build(out, corpus, encoder_of(params, "refuse"), build.IndexConfig(shard=1))
     assert len(index.read_header(out)["shards"]) == 1  # the first shard stays
+    sees, said = encoder_of(params, "skip"), []
     c = build.IndexConfig(shard=1, not_finite="count")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging, "warning", lambda form, *args: said.append(form % args))
