@@ -86,10 +86,10 @@ def opened(base, models):
     whole = [path for path in paths[1:] if not _is_adapter(path)]
     c, tokenizer = embedder_files.open_embedder((whole + paths)[0])
     for path in (paths[0], *whole):
-        found, words = embedder_files.open_embedder(path)
-        _refuse_another(c, tokenizer, path, found, words)
+        other, words = embedder_files.open_embedder(path)
+        _refuse_another(c, tokenizer, path, other, words)
         if path in whole:
-            _refuse_other_pooling(c, path, found)
+            _refuse_other_pooling(c, path, other)
     first = checkpoints.load(paths[0], c.model)
     found = [_loaded(path, first, c.model) for path in paths[1:]]
     for path, params in zip(paths[1:], found, strict=True):

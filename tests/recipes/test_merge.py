@@ -10,7 +10,7 @@ import tiny
 import tiny_embedder
 import tiny_family as two
 
-from jaxrl.models import embedder_files, lora, peft_files
+from jaxrl.models import embedder, embedder_files, lora, peft_files
 from jaxrl.recipes import merge, merge_probe
 
 ONE, OTHER = two.near(1), two.near(2)
@@ -127,8 +127,8 @@ def test_one_model_and_three_for_slerp_are_refused(folders):
 
 def test_adapters_enter_as_what_they_change(tmp_path):
     """A B of each, not the mean of the A times the mean of the B."""
-    c, params, tokenizer = tiny_embedder.causal()
-    embedder_files.save(params, c, tokenizer, tmp_path / "base")
+    c, params = embedder.Config(model=tiny.MODEL, pooling="last"), tiny.params()
+    embedder_files.save(params, c, tiny.TOKENIZER, tmp_path / "base")
     how = lora.LoraConfig(2, 4.0, ("q", "down"))
     found = [tiny.adapters(how, seed=seed) for seed in (0, 1)]
     for n, x in enumerate(found):

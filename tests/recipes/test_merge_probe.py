@@ -1,5 +1,6 @@
 """A probe: what its file may hold, its loss against the paper's sum, its score against nDCG."""
 
+import jax
 import numpy as np
 import oracles_embedding
 import oracles_ranking
@@ -47,7 +48,8 @@ def test_a_positive_is_no_negative_of_its_row(tmp_path):
 def test_the_loss_is_the_papers_sum_over_the_rows_that_are_taken(probe, vectors):
     """Row 2, a classification row, has its own negatives alone and is nobody's."""
     row_n, weight_n = np.array([2, 0, 1, 1]), np.array([1, 1, 1, 0], np.float32)
-    got, weight = merge_probe.loss(two.BASE, probe, row_n, weight_n, two.C)
+    loss = jax.jit(merge_probe.loss, static_argnames="c")
+    got, weight = loss(two.BASE, probe, row_n, weight_n, two.C)
     query, document = vectors
     ids, there = probe.id_NK[row_n], probe.mask_NK[row_n]
     known = ids, there, weight_n > 0, probe.own_only_N[row_n]
