@@ -4,8 +4,8 @@
     ... --law='{"temperature": 0, "chat_template_kwargs": {"enable_thinking": false}}'
 
 Rows are those of jaxrl/data/embedding_rows.py with query and positives, best after launch.mine: a
-row's positives and negatives are ranked. The same command goes on where it stopped, and asks again
-for what was dropped.
+row's positives and negatives are ranked, but none of kind classification. The same command goes on
+where it stopped, and asks again for what was dropped.
 """
 
 import json
@@ -39,18 +39,21 @@ def main(argv):
         settings = {"law": _law(), "key": KEY.value, "concurrent": CONCURRENT.value}
         model = Endpoint(HttpConfig(URL.value, MODEL.value, **settings))
         rows, doubled = embedding_rows.read_rows(ROWS.value)
-        tasks = [labelling.task_of(row, c) for row in rows]
+        asked = [labelling.task_of(row, c) for row in rows if not row.own_only]
         out = labelling.Ranked(OUT.value)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"launch.label: {error}")
-    tasks = [task for task in tasks if len(task.documents) > 1]
+    tasks = [task for task in asked if len(task.documents) > 1]
     left = out.missing(tasks)
     counts = {
-        "with a single document": len(rows) - len(tasks),
+        "of kind classification": len(rows) - len(asked),
+        "with a single document": len(asked) - len(tasks),
         "there already, or twice": len(tasks) - len(left),
     }
     try:
         counts |= wait(labelling.label(model, left, out.keep, c))
+    except OSError as error:
+        sys.exit(f"launch.label: {OUT.value}: {error}")
     finally:
         out.close()
     told = [f"{n:,} {name}" for name, n in (doubled | counts).items() if n]

@@ -140,7 +140,7 @@ def _changed(row, contents, chosen, c, counts):
         counts["no positive above t_plus"] += 1
         return None
     good, negatives = ([contents[n] for n in numbers] for numbers in chosen)
-    positives = tuple(x for x in row.positives if x in set(good))  # in the row's own order
+    positives = tuple(x for x in row.positives if x in good)  # in the row's own order
     counts["mined"] += 1
     counts["positives left out"] += len(row.positives) - len(positives)
     counts["fewer negatives than asked"] += len(negatives) < c.negatives

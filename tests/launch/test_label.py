@@ -12,6 +12,7 @@ ROWS = [
     {"query": "one", "positives": ["a long answer"], "negatives": ["no", "nor"]},
     {"query": "two", "positives": ["a longer answer"], "negatives": ["n"]},
     {"query": "three", "positives": ["alone"]},
+    {"query": "four", "positives": ["yes"], "negatives": ["no"], "kind": "classification"},
 ]
 
 
@@ -39,7 +40,7 @@ def test_rows_are_ranked_and_what_is_missing_is_asked_again(tmp_path):
             ([*flags, f"--rows={tmp_path}/none.jsonl"], ""),
         )
         asked = [body for _, _, body in server.requests]
-    assert "of 3 rows 1 with a single document, 1 ranked, 1 positive_first" in first[0]
+    assert "of 4 rows 1 of kind classification, 1 with a single document, 1 ranked" in first[0]
     assert "1 dropped/refused" in first[0]
     assert "1 there already, or twice, 1 ranked" in second[0]
     found = embedding_rows.read(out).found
