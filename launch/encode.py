@@ -33,6 +33,7 @@ BAD = flags.DEFINE_enum(
 NOT_FINITE = flags.DEFINE_enum(
     "not_finite", "refuse", ["refuse", "count"], "What to do about rows that are not finite."
 )
+NAMED = 20  # documents without a row that are named
 
 
 def main(argv):
@@ -66,8 +67,8 @@ def _encode():
 def _list_absent():
     """Names documents without a row, which no search finds."""
     made = index.open_index(OUT.value, checksums=False)
-    listed = ", ".join(made.ids[n] for n in made.absent[: documents.LISTED])
-    more = len(made.absent) - documents.LISTED
+    listed = ", ".join(made.ids[n] for n in made.absent[:NAMED])
+    more = len(made.absent) - NAMED
     if listed:
         print(f"without a row: {listed}" + (f" and {more:,} more" if more > 0 else ""))
 

@@ -69,8 +69,8 @@ def encode(
     )
     texts = [embedding_sequences.content(content).text for content in contents]
     empty = [i for i, text in enumerate(texts) if not text.strip() and not pictured[i]]
-    bad = np.flatnonzero(~np.isfinite(vectors_nD).all(1)).tolist()
-    return Encoded(vectors_nD, cut, empty, [i for i in bad if i not in unread], unread)
+    wrong = np.flatnonzero(~np.isfinite(vectors_nD).all(1)).tolist()
+    return Encoded(vectors_nD, cut, empty, [i for i in wrong if i not in unread], unread)
 
 
 def encoder(params, c, tokenizer, **how) -> Callable[[list], np.ndarray]:

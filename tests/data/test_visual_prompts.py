@@ -1,5 +1,6 @@
 """Text with pictures in it: marks expanded, positions as published, rows that find their tokens."""
 
+import jax
 import numpy as np
 import pytest
 import tiny_tokenizers
@@ -54,8 +55,24 @@ def test_every_pad_finds_its_own_patches():
         want = [v.patches.reshape(-1, flat.shape[1]) for v in row.visuals]
         if want:
             np.testing.assert_array_equal(flat[index], np.concatenate(want))
+    assert {len(x) for x in jax.tree.leaves(batch)} == {len(names)}  # so it splits by its rows
     pads = np.isin(batch.tokens, (tiny_vl.MODEL.image_id, tiny_vl.MODEL.video_id))
     np.testing.assert_array_equal(pads, batch.visual >= 0)
+
+
+def test_text_has_room_for_pictures_if_its_batch_has_or_asks():
+    """One shape for all batches of a training run, of ids or of rendered rows."""
+    (row,), ids = tiny_vl.rendered(["image"]), [5, 6, 7]
+    how = {"pad_id": 0, "width": 64, "tower": tiny_vl.TOWER}
+    mixed = sequences.pad([ids, row], count=3, **how, patches=(2, 32))
+    asked = sequences.pad([ids], count=3, **how, patches=(2, 32))
+    assert jax.tree.map(np.shape, mixed) == jax.tree.map(np.shape, asked)
+    assert sequences.pad([ids], **how)[2:] == (None, None, None)
+    for part in (mixed, asked):
+        assert part.tokens[0, :3].tolist() == ids and part.valid.sum(1)[0] == 3
+        np.testing.assert_array_equal(part.position[0], np.arange(64)[None].repeat(3, 0))
+        assert (part.visual[[0, 2]] == -1).all() and (part.patches.frame[[0, 2]] == -1).all()
+        assert part.valid[2].sum() == 1  # a row that is none computes no NaN
 
 
 def test_a_conversation_is_rendered_by_its_template():
