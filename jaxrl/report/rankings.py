@@ -4,13 +4,13 @@ A row of eval.jsonl: {"step", "name", "n", "ndcg@10", "recall@100", "mrr@10", "e
 "found": [{"id", "text", "score", "relevant"}, …best first]}]}
 """
 
-from jaxrl.chat.text import cut
 from jaxrl.report.excerpts import excerpt, visible
 
 METRICS = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "recall@100": "recall@100"}
 QUERIES = 6  # of a set
 FOUND = 5  # documents of a ranking
 CHARS = 240  # of a document
+LEGEND = 24  # characters of a set's name
 
 
 def measured(row):
@@ -44,7 +44,7 @@ def shown(rows):
 
 def short(name):
     """The name of a set as a legend has room for it."""
-    return visible(cut(name, 24))
+    return visible(name if len(name) <= LEGEND else f"{name[:LEGEND]}…")
 
 
 def _pairs(before, after):

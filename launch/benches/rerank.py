@@ -7,8 +7,9 @@ E2Rank (arXiv:2510.22733) embeds one prompt that shows the first 20 and compares
 documents' own embeddings: those of the index, or, in the second row, made anew. The pointwise
 reranker reads each document with the query, 100 prompts in Qwen3-Reranker's words. Every shape is
 compiled before, the sides take turns, a figure is the median over the queries. The floor counts
-products, as encode's. Neither side was trained to rank: the time does not depend on it, and how
-well they rank is not asked here.
+products, as encode's: by it alone the prompt is 3.9 to 5.7 times as fast on six such questions, and
+1.1 to 1.3 times with embeddings made anew. Neither side was trained to rank: the time does not
+depend on it, and how well they rank is not asked here.
 """
 
 import dataclasses
