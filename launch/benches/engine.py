@@ -6,8 +6,8 @@ SmolLM2-135M in f32, ROWS rows at a time, random prompts of 64 tokens; nothing s
 static sampler takes the requests in their order, ROWS a batch, and decodes each batch until its
 longest is done, by a program made for just that length; only tokens that were asked for count. Both
 draw at temperature 1, take turns and are warm. The floor is what the static sampler's own prefill
-and steps would take if no row ever decoded for nothing. Prefilled tokens are counted, not timed: a group of
-eight, ten turns of 16 tokens drawn and 48 said.
+and steps would take if no row ever decoded for nothing. Prefilled tokens are counted, not timed: a
+group of eight, ten turns of 16 tokens drawn and 48 said.
 """
 
 import jax
@@ -83,7 +83,7 @@ def mixed(engine, model, params, name, asked):
 
 
 def _least_seconds(model, params, batch, batches, tokens):
-    """Seconds of as many prefills of whole batches, and of steps in which all rows are asked for."""
+    """Seconds of as many prefills of whole batches, and of steps with no row for nothing."""
     prompts, seconds = [request.tokens for request in batch], {}
     for new in (1, 65):
         sampler = _static(model, new)
