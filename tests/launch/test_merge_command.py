@@ -60,6 +60,7 @@ def test_slerp_at_a_share_is_written(folder, tmp_path):
     jax.tree.map(close, checkpoints.load(tmp_path / "out"), want)
 
 
+@pytest.mark.slow
 def test_flags_that_do_not_go_together_are_refused_in_one_line(folder, tmp_path):
     done = run(folder, f"--out={tmp_path}/out", "--how=positions", "--t=0.5")
     assert done.returncode == 1 and not (tmp_path / "out").exists()

