@@ -1,7 +1,5 @@
 """The encoding bench: what it counts as work, and whom it compares with."""
 
-import time
-
 import pytest
 import tiny
 import tiny_embedder
@@ -29,13 +27,13 @@ def test_a_causal_model_has_three_matrices_and_half_of_the_pairs():
     assert bench.floor_seconds(c, tokenizer, ["a cat"], 1.0) == pytest.approx(operations)
 
 
-def test_the_peer_is_measured_with_its_faster_batches():
+def test_the_peer_is_measured_with_its_faster_batches(monkeypatch):
     """Batches of 32 padded 16 paragraphs to 2.3 times their tokens, which flattered our side."""
-    slow = {8: 0.001, 32: 0.05}
-    theirs = lambda texts, batch_size: time.sleep(slow[batch_size])
-    assert bench._fastest(theirs, ["a"]).keywords == {"batch_size": 8}
-    slow[8] = 0.1
-    assert bench._fastest(theirs, ["a"]).keywords == {"batch_size": 32}
+    took = {8: 1.0, 32: 2.0}
+    monkeypatch.setattr(bench.tables, "seconds", lambda call: took[call.keywords["batch_size"]])
+    assert bench._fastest(lambda texts: None, ["a"]).keywords == {"batch_size": 8}
+    took[8] = 3.0
+    assert bench._fastest(lambda texts: None, ["a"]).keywords == {"batch_size": 32}
 
 
 def test_another_peer_is_refused():
