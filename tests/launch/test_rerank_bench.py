@@ -40,9 +40,9 @@ def test_no_measured_call_compiles_and_every_token_is_counted(monkeypatch):
     compiled, real = [], bench._turn
 
     def turn(*args):
-        before = encode._embed._cache_size(), pair_scores._score._cache_size()
+        before = encode._embed._cache_size(), pair_scores._logit._cache_size()
         seconds = real(*args)
-        compiled.append((encode._embed._cache_size(), pair_scores._score._cache_size()) != before)
+        compiled.append((encode._embed._cache_size(), pair_scores._logit._cache_size()) != before)
         return seconds
 
     monkeypatch.setattr(bench, "_turn", turn)
