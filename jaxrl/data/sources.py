@@ -81,9 +81,7 @@ def read(path, parse, forms):
                 except ValueError as fault:
                     broken.append(f"line {number}: {fault}")
     if broken:
-        more = f"\n  and {len(broken) - 20} more" if len(broken) > 20 else ""
-        shown = "\n  ".join(broken[:20])
-        raise ValueError(f"{path}: {len(broken)} broken lines; mend or drop them\n  {shown}{more}")
+        raise ValueError(json_lines.listing(path, broken))
     if not rows:
         raise ValueError(f"{path} holds no rows: give one JSON object a line, {forms}")
     return rows

@@ -13,10 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import json_lines
 from jaxrl.algos import embedding_objectives
-from jaxrl.data import embedding_prompts, sequences
-from jaxrl.data.contents import Content, Example
+from jaxrl.data import embedding_rows, embedding_sequences, sequences
 from jaxrl.models import embedder
 from jaxrl.ops import ranking_metrics
 from jaxrl.ops.contrastive_losses import Labels
@@ -37,45 +35,11 @@ class Probe(NamedTuple):
     grade_NU: np.ndarray  # int32: 1 for what answers the query, in whichever row it stands
 
 
-def examples(path):
-    """The Examples of a file of {"query", "positives", "negatives"} lines, all of them texts."""
+def read(path, c, tokenizer):
+    """The Probe of a file of data/embedding_rows.py. c: embedder.Config."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"probe={str(path)!r} is no file: give one of JSON lines")
-    found, broken = [], []
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
-        if line.strip():
-            try:
-                found += _examples(json_lines.record(line))
-            except ValueError as fault:
-                broken.append(f"line {number}: {fault}")
-    if broken:
-        raise ValueError(json_lines.listing(path, broken))
-    if not found:
-        raise ValueError(f"probe={str(path)!r} holds no row: give one JSON object a line")
-    return found
-
-
-def _examples(row):
-    """One for each positive."""
-    if missing := {"query", "positives"} - row.keys():
-        raise ValueError(f"no key {', '.join(sorted(missing))}; it has {sorted(row)[:5]}")
-    negatives = row["negatives"] if "negatives" in row else []
-    for key, texts in (("positives", row["positives"]), ("negatives", negatives)):
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"{key} is {texts!r:.60}: give a list of texts")
-    if not row["positives"] or not isinstance(row["query"], str):
-        raise ValueError("give a query that is a text, and at least one of positives")
-    rest = tuple(Content(text) for text in negatives if text not in row["positives"])
-    own_only = "kind" in row and row["kind"] == "classification"
-    told = row["instruction"] if "instruction" in row else None
-    for text in row["positives"]:
-        documents = (Content(text), *rest)
-        yield Example(Content(row["query"]), documents, told, own_only=own_only)
-
-
-def read(path, c, tokenizer):
-    """The Probe of a file. c: embedder.Config."""
-    return build(examples(path), c, tokenizer)
+    return build(embedding_rows.read(path).found, c, tokenizer)
 
 
 def build(found, c, tokenizer):
@@ -102,11 +66,12 @@ def build(found, c, tokenizer):
 
 def _padded(contents, c, tokenizer):
     """(Content, instruction) pairs -> Sequences."""
-    encode = functools.partial(embedding_prompts.encode, tokenizer, c.template)
-    ids = [encode([x.text], c.longest, instruction).ids[0] for x, instruction in contents]
-    if not all(ids):
-        raise ValueError(f"{contents[ids.index([])][0]} of the probe has no token: leave it out")
-    return sequences.pad(ids, width=max(map(len, ids)), pad_id=tokenizer.pad_id)
+    read = functools.partial(embedding_sequences.render, tokenizer, c.template, tower=c.tower)
+    rows = [read([x], c.longest, instruction).rows[0] for x, instruction in contents]
+    short = [x for (x, _), row in zip(contents, rows, strict=True) if not len(row)]
+    if short:
+        raise ValueError(f"{short[0]} of the probe has no token: leave it out")
+    return sequences.pad(rows, pad_id=tokenizer.pad_id, tower=c.tower)
 
 
 def loss(params, probe, row_n, weight_n, c):

@@ -62,6 +62,7 @@ def test_a_sweep_takes_the_share_of_the_best_score(probe):
     assert len(set(again.values())) == 1 and half == 0.5
 
 
+@pytest.mark.slow
 def test_the_search_moves_to_the_model_that_is_better_on_the_probe(probe):
     """Its gradient is that of the coefficients: the models themselves stay as they are."""
     how = merge.MergeConfig(steps=12, size=5, lr=0.05)

@@ -7,7 +7,6 @@ import oracles_ranking
 import pytest
 import tiny_family as two
 
-from jaxrl.data.contents import Content
 from jaxrl.recipes import merge_probe
 
 LINES = [
@@ -39,12 +38,6 @@ def test_a_row_a_query_and_each_document_once(probe):
     assert probe.query.valid.sum(1).tolist() == [4, 5, 4]  # [CLS] and [SEP]; "the" before row 1
 
 
-def test_a_positive_is_no_negative_of_its_row(tmp_path):
-    found = merge_probe.examples(two.write(tmp_path / "rows.jsonl", LINES))
-    assert [x.documents[0].text for x in found] == ["cat the", "cat", "on the mat", "mat"]
-    assert all(x.documents[1:] == (Content("on the mat"),) for x in found[:2])
-
-
 def test_the_loss_is_the_papers_sum_over_the_rows_that_are_taken(probe, vectors):
     """Row 2, a classification row, has its own negatives alone and is nobody's."""
     row_n, weight_n = np.array([2, 0, 1, 1]), np.array([1, 1, 1, 0], np.float32)
@@ -71,25 +64,8 @@ def test_the_score_is_ndcg_over_all_documents_or_over_a_classification_rows_own(
     assert merge_probe.score(two.scaled(two.BASE, norm=0.0), probe, two.C) < got
 
 
-@pytest.mark.parametrize(
-    "line, says",
-    [
-        ({"query": "a"}, "line 2: no key positives"),
-        ({"query": "a", "positives": []}, "line 2: give a query that is a text, and at least one"),
-        ({"query": "a", "positives": "b"}, "line 2: positives is 'b': give a list of texts"),
-        ({"query": "a", "positives": ["b"], "negatives": [1]}, r"line 2: negatives is \[1\]"),
-        ({"query": 1, "positives": ["b"]}, "line 2: give a query that is a text"),
-        ([], "line 2: a JSON list"),
-    ],
-)
-def test_a_broken_line_is_listed(line, says, tmp_path):
-    path = two.write(tmp_path / "rows.jsonl", [LINES[0], line])
-    with pytest.raises(ValueError, match=rf"rows.jsonl: 1 broken lines(.|\n)*{says}"):
-        merge_probe.examples(path)
-
-
 def test_no_file_and_no_row_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"probe='.*rows.jsonl' is no file"):
-        merge_probe.examples(tmp_path / "rows.jsonl")
-    with pytest.raises(ValueError, match="holds no row"):
-        merge_probe.examples(two.write(tmp_path / "rows.jsonl", []))
+        merge_probe.read(tmp_path / "rows.jsonl", two.C, two.TOKENIZER)
+    with pytest.raises(ValueError, match="holds no rows"):
+        merge_probe.read(two.write(tmp_path / "rows.jsonl", []), two.C, two.TOKENIZER)
