@@ -69,7 +69,8 @@ def rows(found, drawn):
     drawn["media"] = {}
     for (direction, unit), (_, chance) in found[0].items():
         mean, half = several.interval([one[direction, unit][0] for one in found])
-        drawn["media"][f"{direction}, {unit}"] = mean, half
+        if not direction.endswith("seen"):
+            drawn["media"][f"{direction}, {unit}"] = mean, half
         case = f"media: {direction} (± {half:.3f})"
         yield tables.Row(case, float(mean), unit, peer="chance", peer_value=float(chance))
 
@@ -84,7 +85,7 @@ def trained(folder, media, seed, steps=STEPS):
     c.data.update(path=str(folder / "media.jsonl"), batch=32, documents=2)
     c.data.update(query_length=320, document_length=96)
     c.loss.update(name="symmetric_info_nce", temperature=0.07)
-    c.optimizer.update(lr=1e-3, warmup=20, schedule="cosine", weight_decay=0.05)
+    c.optimizer.update(lr=2e-3, warmup=20, schedule="cosine", weight_decay=0.05)
     embed.run(c, where)
     return where / embed.MODEL
 
@@ -99,11 +100,9 @@ def write_model(path, texts, seed):
     ids = {name: SPECIALS.index(token) for name, token in _marks()}
     model = qwen3_vl.Config(
         text=decoder.Config(
-            V=tokenizer.vocab_size, D=128, L=3, H=4, K=2, N=32, F=256, rope_theta=1e4, qk_norm=True
+            V=tokenizer.vocab_size, D=128, L=2, H=4, K=2, N=32, F=256, rope_theta=1e4, qk_norm=True
         ),
-        vision=vision.Config(
-            D=128, L=3, H=4, F=256, out=128, taps=(0, 1), side=16, patch=8, merge=1
-        ),
+        vision=vision.Config(D=128, L=2, H=4, F=256, out=128, taps=(0,), side=16, patch=8, merge=1),
         mrope=(6, 5, 5),
         **ids,
     )
@@ -167,7 +166,7 @@ def _captions(pairs):
 
 def _frames(segments, rng):
     """Segments with frames of their own, and of another of the same clip."""
-    for clip, own in itertools.groupby(segments, lambda x: x[0]):
+    for _, own in itertools.groupby(segments, lambda x: x[0]):
         own = [segment for _, segment in own]
         for n, segment in enumerate(own):
             positives = [{"image": path} for path in segment.pictures]

@@ -28,6 +28,7 @@ LENGTH = 8  # frames of a segment
 READ = (0, 2, 5, 7)  # those that videos.sample takes of as many
 SHOWN = (1, 3, 4, 6)  # the others: pictures that are to find their segment
 TEST_EVERY = 4  # segments of a clip, one of them to be found
+BIT_RATE = 2_000_000  # a second: frames stay what they were
 CLOSER = 0.15  # at most, of each side, that a variant loses
 
 
@@ -106,6 +107,17 @@ def write_segments(path, folder, variants, seed=0):
     return train, test
 
 
+def write_clip(images, rate, path):
+    """Frames of one size as an mp4."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fractions.Fraction(rate))
+        stream.width, stream.height, stream.pix_fmt = *images[0].size, "yuv420p"
+        stream.bit_rate = BIT_RATE
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+        container.mux(stream.encode())
+
+
 def _square(image):
     """A picture in the middle of a white square, without transparency."""
     image = image.convert("RGBA")
@@ -136,13 +148,7 @@ def _frames(path):
 def _written(images, rate, stem, clip):
     """A Segment of frames that have their size: STEM.mp4, and STEM-at3.png of frame 3."""
     video = f"{stem}.mp4"
-    with av.open(video, "w") as container:
-        stream = container.add_stream("mpeg4", rate=fractions.Fraction(rate))
-        stream.width, stream.height, stream.pix_fmt = *images[0].size, "yuv420p"
-        stream.bit_rate = 2_000_000
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_image(image)))
-        container.mux(stream.encode())
+    write_clip(images, rate, video)
     pictures = [f"{stem}-at{n}.png" for n in SHOWN]
     for n, name in zip(SHOWN, pictures, strict=True):
         images[n].resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(name)
