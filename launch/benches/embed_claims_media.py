@@ -26,7 +26,7 @@ VOCABULARY = 1024
 TEST = 100  # pictures that are to be found
 VARIANTS = {"picture": 5, "segment": 3}  # beside the plain one, to learn from
 DEPTH = 10
-STEPS = 240
+STEPS = 320
 
 
 class Media:
@@ -91,7 +91,7 @@ def trained(folder, media, seed, steps=STEPS):
 
 
 def write_model(path, texts, seed):
-    """A random Qwen3-VL of 1.5 million parameters, and a vocabulary fitted to the texts.
+    """A random Qwen3-VL of 0.8 million parameters, and a vocabulary fitted to the texts.
 
     A visual token is one patch of 8 × 8 pixels: a picture has 64, a segment 256.
     """

@@ -121,6 +121,16 @@ def test_r_precision_of_known_scores():
     assert embed_claims_media.r_precision(scores, np.array([0, 1, 0, 1])) == 0.75
 
 
+def test_rows_of_several_seeds_stand_beside_chance():
+    """What was seen in training has a row, and no place in the figure of what was not."""
+    one = lambda x: {("a → b", "hit@1"): (x, 0.1), ("a → b, seen", "hit@1"): (1.0, 0.1)}
+    drawn = {}
+    first, seen = embed_claims_media.rows([one(0.2), one(0.3), one(0.4)], drawn)
+    assert (round(first.value, 6), first.peer, first.peer_value) == (0.3, "chance", 0.1)
+    assert (seen.value, seen.unit) == (1.0, "hit@1")
+    assert list(drawn["media"]) == ["a → b, hit@1"]
+
+
 @pytest.mark.slow
 def test_a_run_on_the_real_media_finds_clips_by_their_frames(tmp_path):
     """One seed and few updates, which do for the easier of the directions."""
