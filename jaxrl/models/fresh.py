@@ -82,8 +82,11 @@ def _spaced(embed_VD, names):
     return embed_VD.at[spaced].set(found / jnp.linalg.norm(found, axis=1, keepdims=True))
 
 
-def fit(texts, vocab):
-    """Byte-level BPE of at most `vocab` tokens over `texts`: a Tokenizer."""
+def fit(texts, vocab, specials=SPECIALS):
+    """Byte-level BPE of at most `vocab` tokens over `texts`: a Tokenizer.
+
+    specials: the first tokens; rows end in the first of them, and are filled with it.
+    """
     core = hf.Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
@@ -91,7 +94,7 @@ def fit(texts, vocab):
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab,
-        special_tokens=[AddedToken(s, special=True, normalized=False) for s in SPECIALS],
+        special_tokens=[AddedToken(s, special=True, normalized=False) for s in specials],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -23,7 +23,7 @@ def draw(drawn, path):
             _dots(next(axes), drawn[panel], title, unit)
         _prefixes(next(axes), drawn["prefixes"])
         if "media" in drawn:
-            _dots(next(axes), drawn["media"], "Text, pictures and clips in one space", "hit@1")
+            _dots(next(axes), drawn["media"], "Text, pictures and clips in one space", "found")
         for rest in axes:
             rest.set_axis_off()
         figure.savefig(path)
