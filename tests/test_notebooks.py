@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import nbclient
 import nbformat
+import numpy as np
 import pytest
 import tiny
 
@@ -146,3 +147,20 @@ def test_the_arena_trains_and_reports(arena_run):
     assert [u["judge/calls"] for u in updates] == [56, 56]
     assert 'class="bracket"' in (workdir / "rl/report.html").read_text()
     assert "sft/report.html rl/report.html" in printed(cells[-1])
+
+
+@pytest.fixture(params=["committed", pytest.param("executed", marks=pytest.mark.slow)])
+def embedders(request, tmp_path):
+    """A run needs the packages that carry MiniLM and SQuAD."""
+    if request.param == "committed":
+        return code(read(ROOT / "notebooks/06_embedders.ipynb"))
+    return executed("06_embedders.ipynb", JAXRL_WORKDIR=str(tmp_path / "embed"))
+
+
+def test_the_embedder_finds_what_minilm_finds_and_keeps_it_in_few_bits(embedders):
+    """MiniLM as it came is the same in every run; what training adds in a minute is small."""
+    before, after = said(embedders, "as it came "), said(embedders, "trained ")
+    assert before == pytest.approx([0.837, 0.759, 0.660, 0.761], abs=2e-3)
+    assert np.abs(np.subtract(after, before)).max() < 0.05 and after[0] > after[1] > after[2]
+    assert said(embedders, "BM25 ") == pytest.approx([0.897], abs=2e-3)
+    assert drawn(embedders) == 2
