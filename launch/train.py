@@ -96,7 +96,8 @@ def train():
     print(f"report: {where}/report.html")
     if evals and evals[-1]["step"] == steps:
         kind = metrics.headline(evals[0])
-        before, after = evals[0][kind], evals[-1][kind]
+        same = [row[kind] for row in evals if row["name"] == evals[0]["name"]]
+        before, after = same[0], same[-1]
         print(f"held-out {kind}: before {before:.3f} → after {after:.3f}")
 
 
