@@ -36,7 +36,7 @@ STAGES = {  # name -> (rows, what differs from the stage before)
         },
     ),
 }
-LENGTH = {"steps": 40, "optimizer.lr": 2e-5}
+LENGTH = {"steps": 30, "optimizer.lr": 2e-5}
 SEARCH = merge.MergeConfig(steps=20, size=16, lr=0.05)
 TITLES, TOLD = 6, 300  # titles to choose from in training; sentences of the test
 
