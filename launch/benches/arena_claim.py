@@ -22,7 +22,7 @@ from jaxrl.recipes import agent, agent_plan, agent_run, stages
 from launch.benches import several, tables
 
 SEEDS = 3
-UPDATES, EVERY = 20, 5
+UPDATES, EVERY = 20, 10
 BUDGET = "single_elimination"
 TOPOLOGIES = ("anchor", "swiss", "double_elimination", "single_elimination", "round_robin")
 METHODS = {
