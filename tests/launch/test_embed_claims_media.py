@@ -129,15 +129,3 @@ def test_rows_of_several_seeds_stand_beside_chance():
     assert (round(first.value, 6), first.peer, first.peer_value) == (0.3, "chance", 0.1)
     assert (seen.value, seen.unit) == (1.0, "hit@1")
     assert list(drawn["media"]) == ["a → b, hit@1"]
-
-
-@pytest.mark.slow
-def test_a_run_on_the_real_media_finds_clips_by_their_frames(tmp_path):
-    """One seed and few updates, which do for the easier of the directions."""
-    media = embed_claims_media.Media(tmp_path, media_data.stamps(), media_data.clips())
-    found = embed_claims_media.measured(
-        embed_claims_media.trained(tmp_path, media, seed=0, steps=60), media
-    )
-    for direction, unit in (("picture → clip", "hit@1"), ("clip → text", "hit@1")):
-        figure, chance = found[direction, unit]
-        assert figure > 2 * chance, (direction, figure)
