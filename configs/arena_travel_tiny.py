@@ -3,7 +3,7 @@
 python -m launch.train --config=configs/arena_travel_tiny.py --workdir=runs/arena
 
 About a quarter of an hour: ten minutes imitate, four reinforce. Expect a mean utility of 0.47 on
-held-out tasks after imitation, and 0.5 to 0.6 after sixteen updates, by seed.
+held-out tasks after imitation, and 0.5 to 0.6 after thirty-two updates, by seed.
 """
 
 from configs import base
