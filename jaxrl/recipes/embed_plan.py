@@ -56,7 +56,7 @@ def plan(c):
     """Reads the model's files and all rows; raises, naming key, value and fix, on any setting that
     cannot work."""
     loss = ContrastiveConfig(**{k: v for k, v in c.loss.items() if v is not None})
-    _check(c, loss)
+    check_sizes(c, documents=2 if loss.name in IN_ORDER else 1)
     base = setup.open_base(
         c, {"data.batch": c.data.batch}, c.steps, specs=specs(loss), take=embedder_files.headless
     )
@@ -146,11 +146,12 @@ def steps(log_steps):
     return {m: first(m) * jnp.exp(x) for m, x in log_steps.items()}
 
 
-def _check(c, loss):
+def check_sizes(c, documents):
+    """Refuses numbers of updates and rows that cannot be. documents: of a row, the fewest."""
     for key, value, least in (
         ("steps", c.steps, 1),
         ("data.batch", c.data.batch, 1),
-        ("data.documents", c.data.documents, 2 if loss.name in IN_ORDER else 1),
+        ("data.documents", c.data.documents, documents),
         ("learner.micro", c.learner.micro, 0),
     ):
         if value < least:

@@ -75,20 +75,10 @@ def run(c, workdir, p=None):
 
 def plan(c):
     """Reads all rows; raises, naming key, value and fix, on any setting that cannot work."""
-    for key, value, least in (
-        ("steps", c.steps, 1),
-        ("data.batch", c.data.batch, 1),
-        ("data.documents", c.data.documents, 2),
-    ):
-        if value < least:
-            raise ValueError(f"{key}={value}: give at least {least}")
+    embed_plan.check_sizes(c, documents=2)
     if c.reranker.template not in reranking_prompts.TEMPLATES:
         known = ", ".join(reranking_prompts.TEMPLATES)
         raise ValueError(f"reranker.template={c.reranker.template!r}: give one of {known}")
-    if c.learner.micro and c.data.batch % c.learner.micro:
-        raise ValueError(
-            f"learner.micro={c.learner.micro}: give a divisor of data.batch={c.data.batch}, or 0"
-        )
     base = setup.open_base(c, {"data.batch": c.data.batch}, c.steps, take=_with_words)
     embedder.check_length(base.model, c.data.length)
     answers = reranking_prompts.answers(base.tokenizer)
