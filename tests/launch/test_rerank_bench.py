@@ -65,7 +65,7 @@ def test_the_rows_are_medians_over_queries_and_the_index_spares_the_documents():
     seconds = {"documents": [4.0, 5, 9], "prompts": [1.0, 3, 2], "pairs": [10.0, 30, 20]}
     lengths = {"documents": [[2, 2]] * 3, "prompts": [[5]] * 3, "pairs": [[6, 6]] * 3}
     seconds = {part: np.array(x) for part, x in seconds.items()}
-    rows = list(bench.compared(MODEL, seconds, lengths, 1e6))
+    rows = list(bench.compared("boats", MODEL, seconds, lengths, 1e6))
     assert [row.value for row in rows] == [2, 8, 20, 5, 9]
     assert [row.peer_value for row in rows] == [20, 20, None, 12, 12]
     assert rows[0].ratio == pytest.approx(0.1) and rows[1].floor > rows[0].floor
@@ -77,6 +77,14 @@ def test_the_rows_are_medians_over_queries_and_the_index_spares_the_documents():
         )
     )
     assert rows[2].floor == pytest.approx(2 * operations(6) / 1e6)
+
+
+def test_sentences_stand_in_the_place_of_paragraphs_each_once():
+    first, second = "The red house stands on a hill.", "A blue boat lies beside the old pier."
+    held = documents.held(["a", "b"], [f"{first} {second}", second])
+    task = bench.in_sentences(Task("tiny", held, QUERIES, {"q0": {"a": 1}}, {}, {}))
+    assert task.documents.read(0, 2) == [first, second] and task.documents.ids == ["0", "1"]
+    assert task.queries == QUERIES and not task.qrels
 
 
 def test_a_peer_is_refused():

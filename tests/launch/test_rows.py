@@ -36,6 +36,12 @@ def test_no_document_of_the_test_is_learned_from():
         rows.split(task(), 0.0)
 
 
+def test_a_draw_of_rows_keeps_their_order_and_is_the_same_again():
+    some = rows.drawn(list(range(50)), 5)
+    assert len(some) == 5 and some == sorted(some) == rows.drawn(list(range(50)), 5)
+    assert rows.drawn([3, 1], 2) == rows.drawn([3, 1], None) == [3, 1]
+
+
 def test_a_beir_directory_becomes_two_files_that_training_reads(tmp_path):
     line = lambda **fields: json.dumps(fields) + "\n"
     corpus = "".join(line(_id=id, title="", text=text) for id, text in TEXTS.items())
