@@ -2,7 +2,7 @@
 
 One recipe for the stages of Qwen3-VL-Embedding (arXiv:2601.04720: contrastive, multi-task,
 distillation) and of E2Rank (arXiv:2510.22733), which differ in data and loss: configs/embed*.py.
-The loop is `recipes.sft.train`. A run leaves its model in WORKDIR/embedder, a directory that
+The loop is `recipes.supervised.run`. A run leaves its model in WORKDIR/embedder, a directory that
 launch.encode and sentence-transformers open.
 """
 
@@ -13,47 +13,32 @@ import jax
 
 from jaxrl.algos import embedding_objectives
 from jaxrl.models import embedder
-from jaxrl.parallel import hosts, rules
-from jaxrl.recipes import embed_plan, sft
+from jaxrl.parallel import rules
+from jaxrl.recipes import embed_plan, supervised
 from jaxrl.recipes.embed_evaluation import Evaluation
-from jaxrl.report import page
-from jaxrl.training import embedding_step, metrics, setup
-from jaxrl.training.session import Session
+from jaxrl.training import embedding_step, metrics
 
 MODEL = "embedder"  # where a run leaves what it has made
 
 
 def prepare(c, workdir):
-    """The Plan of a run, new or resumed; raises on bad settings before anything is computed."""
-    p = embed_plan.plan(c)
-    setup.write_config(c, workdir)
-    return p
+    """As supervised.prepare."""
+    return supervised.prepare(c, workdir, embed_plan.plan)
 
 
 def run(c, workdir, p=None):
-    """Trains as `c` says, or goes on with what `workdir` holds; writes the model and the report.
+    """As supervised.run; the model goes to WORKDIR/embedder.
 
-    p: what `prepare` returned, if the caller has done so.  returns: rows of eval.jsonl, oldest
-    first.
+    p: what `prepare` returned, if the caller has done so.
     """
     p = prepare(c, workdir) if p is None else p
-    if hosts.first():
-        metrics.print_config(c.to_dict())
     batches = p.batches()
-    with Session(c, p.base, workdir, batches) as s:
-        parts = Parts(c, p, s)
-        parts.evaluate(s.state, s.start)
-        state = sft.train(c, s.state, batches, parts.learn, parts.after)
-        s.save(state)
-        if int(state.step) >= c.steps:
-            p.save(state.params, s.frozen, Path(workdir) / MODEL)
-    if hosts.first():
-        page.write(workdir)
-    return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
+    finish = lambda state, s: p.save(state.params, s.frozen, Path(workdir) / MODEL)
+    return supervised.run(c, workdir, p, batches, Parts, finish)
 
 
 class Parts:
-    """The functions of `sft.train`, with what they compile, inside an open session."""
+    """The functions of `supervised.run`, with what they compile, inside an open session."""
 
     def __init__(self, c, plan, session):
         self._c, self._plan, self._session = c, plan, session
@@ -74,11 +59,6 @@ class Parts:
         known = {name: x for name, x in stats.items() if name in metrics.SCHEMA}
         counts = {"tokens/trained": batch.tokens, "embed/cut": batch.cut}
         return state, named | known | counts | {"embed/unreadable": batch.unreadable}
-
-    def after(self, state, i, stats):
-        """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
-        self.evaluate(state, i + 1)
-        return self._session.record(state, i, stats, stats["tokens/trained"])
 
     def evaluate(self, state, done):
         """Held-out retrieval after `done` updates, when due -> rows of eval.jsonl."""

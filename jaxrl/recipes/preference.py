@@ -1,7 +1,7 @@
 """Learning from preferences: pairs → packed trees → update, and a run around it.
 
 The losses of `algos/preferences.py`, DPO and its kin, and the reward model (bradley_terry), whose
-parameters are the decoder's and a scalar head's. The loop is `recipes.sft.train`.
+parameters are the decoder's and a scalar head's. The loop is `recipes.supervised.run`.
 """
 
 import dataclasses
@@ -14,37 +14,21 @@ import jax
 from jaxrl.algos import preferences
 from jaxrl.data import sources
 from jaxrl.models import forms, heads, rotary
-from jaxrl.parallel import hosts, mesh
-from jaxrl.recipes import sft
-from jaxrl.report import page
-from jaxrl.training import metrics, pairs, setup, step
-from jaxrl.training.session import Session
+from jaxrl.parallel import mesh
+from jaxrl.recipes import supervised
+from jaxrl.training import pairs, setup, step
 
 
 def prepare(c, workdir):
-    """The Plan of a run, new or resumed; raises on bad settings before anything is computed."""
-    p = plan(c)
-    setup.write_config(c, workdir)
-    return p
+    """As supervised.prepare."""
+    return supervised.prepare(c, workdir, plan)
 
 
 def run(c, workdir, p=None):
-    """Trains as `c` says, or goes on with what `workdir` holds, and writes the report.
-
-    p: what `prepare` returned, if the caller has done so.  returns: rows of eval.jsonl, oldest
-    first.
-    """
+    """As supervised.run.  p: what `prepare` returned, if the caller has done so."""
     p = prepare(c, workdir) if p is None else p
-    if hosts.first():
-        metrics.print_config(c.to_dict())
     batches = sources.batches(p.examples, c.data.batch, c.seed)
-    with Session(c, p.base, workdir, batches) as s:
-        parts = Parts(c, p, s)
-        parts.evaluate(s.state, s.start)
-        s.save(sft.train(c, s.state, batches, parts.learn, parts.after))
-    if hosts.first():
-        page.write(workdir)
-    return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
+    return supervised.run(c, workdir, p, batches, Parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +91,7 @@ def _load(c, base, key, loss):
 
 
 class Parts:
-    """The functions of `sft.train`, with what they compile, inside an open session."""
+    """The functions of `supervised.run`, with what they compile, inside an open session."""
 
     def __init__(self, c, plan, session):
         self._c, self._plan, self._session = c, plan, session
@@ -132,11 +116,6 @@ class Parts:
             stats = jax.device_get(stats)  # waits: the clock is for the work, not its dispatch
         trained = sum(len(r) for x in batch for r in x.responses)
         return state, stats | {"tokens/trained": trained}
-
-    def after(self, state, i, stats):
-        """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
-        self.evaluate(state, i + 1)
-        return self._session.record(state, i, stats, stats["tokens/trained"])
 
     def evaluate(self, state, done):
         """Mean loss, accuracy and margin held out after `done` updates -> a row of eval.jsonl."""

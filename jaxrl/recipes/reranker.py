@@ -3,8 +3,8 @@
     −log p(l | instruction, query, document),   l ∈ {yes, no}, over the whole vocabulary
 
 Qwen3-VL-Reranker (arXiv:2601.04720). The rows are those of an embedder: each of a row's documents
-is a pair with its query, and the first one's answer is yes. The loop is `recipes.sft.train`; the
-model is left in WORKDIR/reranker.
+is a pair with its query, and the first one's answer is yes. The loop is `recipes.supervised.run`;
+the model is left in WORKDIR/reranker.
 """
 
 import dataclasses
@@ -24,12 +24,9 @@ from jaxrl.data import (
 from jaxrl.data.contents import Example
 from jaxrl.models import checkpoints, embedder, qwen3_vl, reranker
 from jaxrl.ops import contrastive_losses, ranking_metrics
-from jaxrl.parallel import hosts
-from jaxrl.recipes import embed_batches, embed_plan, sft
-from jaxrl.report import page
+from jaxrl.recipes import embed_batches, embed_plan, supervised
 from jaxrl.retrieval import pair_scores
-from jaxrl.training import embedding_step, metrics, setup
-from jaxrl.training.session import Session
+from jaxrl.training import embedding_step, setup
 
 MODEL = "reranker"  # where a run leaves what it has made
 
@@ -43,34 +40,28 @@ class Plan:
     examples: list[Example]
     held_out: list[Example]  # [] = no evaluation
 
+    def save(self, trained, frozen, path):
+        """Writes the trained reranker as a directory; one that is there is left alone."""
+        if Path(path).exists():
+            return
+        params = self.base.policy()[1](trained, frozen)
+        checkpoints.save(params, self.base.model, self.base.tokenizer, path)
+
 
 def prepare(c, workdir):
-    """The Plan of a run, new or resumed; raises on bad settings before anything is computed."""
-    p = plan(c)
-    setup.write_config(c, workdir)
-    return p
+    """As supervised.prepare."""
+    return supervised.prepare(c, workdir, plan)
 
 
 def run(c, workdir, p=None):
-    """Trains as `c` says, or goes on with what `workdir` holds; writes the model and the report.
+    """As supervised.run; the model goes to WORKDIR/reranker.
 
-    returns: rows of eval.jsonl, oldest first.
+    p: what `prepare` returned, if the caller has done so.
     """
     p = prepare(c, workdir) if p is None else p
-    if hosts.first():
-        metrics.print_config(c.to_dict())
     batches = embedding_batches.batches(p.examples, c.data.batch, c.seed)
-    with Session(c, p.base, workdir, batches) as s:
-        parts = Parts(c, p, s)
-        parts.evaluate(s.state, s.start)
-        state = sft.train(c, s.state, batches, parts.learn, parts.after)
-        s.save(state)
-        if int(state.step) >= c.steps and not (Path(workdir) / MODEL).exists():
-            params = p.base.policy()[1](state.params, s.frozen)
-            checkpoints.save(params, p.base.model, p.base.tokenizer, Path(workdir) / MODEL)
-    if hosts.first():
-        page.write(workdir)
-    return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
+    finish = lambda state, s: p.save(state.params, s.frozen, Path(workdir) / MODEL)
+    return supervised.run(c, workdir, p, batches, Parts, finish)
 
 
 def plan(c):
@@ -92,7 +83,7 @@ def _with_words(model):
 
 
 class Parts:
-    """The functions of `sft.train`, with what they compile, inside an open session."""
+    """The functions of `supervised.run`, with what they compile, inside an open session."""
 
     def __init__(self, c, plan, session):
         self._c, self._plan, self._session = c, plan, session
@@ -116,11 +107,6 @@ class Parts:
             stats = jax.device_get(stats)  # waits: the clock is for the work, not its dispatch
         stats["embed/accuracy"] = stats.pop("accuracy")
         return state, stats | counts
-
-    def after(self, state, i, stats):
-        """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
-        self.evaluate(state, i + 1)
-        return self._session.record(state, i, stats, stats["tokens/trained"])
 
     def evaluate(self, state, done):
         """How held-out queries rank their own documents after `done` updates -> eval.jsonl."""

@@ -1,7 +1,6 @@
-"""Supervised fine-tuning: examples → packed rows → update, and a run around it.
+"""Supervised fine-tuning: examples → packed rows → update (configs/base.py, `sft`).
 
-`train` is the loop. `run` makes its parts from a config (configs/base.py, `sft`); a notebook or a
-fork passes its own.
+The loop is `recipes.supervised.run`.
 """
 
 import dataclasses
@@ -15,46 +14,21 @@ import jax.numpy as jnp
 from jaxrl.algos import objectives
 from jaxrl.data import sources
 from jaxrl.models import rotary
-from jaxrl.parallel import hosts, mesh
-from jaxrl.report import page
-from jaxrl.training import examples, metrics, setup, step
-from jaxrl.training.session import Session
-
-
-def train(c, state, batches, learn, after):
-    """Draws, learns, records; after: logs, evaluates, saves, and returns True to stop."""
-    for i in range(int(state.step), c.steps):
-        batch = next(batches)  # c.data.batch examples
-        state, stats = learn(state, batch)
-        if after(state, i, stats):
-            break
-    return state
+from jaxrl.parallel import mesh
+from jaxrl.recipes import supervised
+from jaxrl.training import examples, setup, step
 
 
 def prepare(c, workdir):
-    """The Plan of a run, new or resumed; raises on bad settings before anything is computed."""
-    p = plan(c)
-    setup.write_config(c, workdir)
-    return p
+    """As supervised.prepare."""
+    return supervised.prepare(c, workdir, plan)
 
 
 def run(c, workdir, p=None):
-    """Trains as `c` says, or goes on with what `workdir` holds, and writes the report.
-
-    p: what `prepare` returned, if the caller has done so.  returns: rows of eval.jsonl, oldest
-    first.
-    """
+    """As supervised.run.  p: what `prepare` returned, if the caller has done so."""
     p = prepare(c, workdir) if p is None else p
-    if hosts.first():
-        metrics.print_config(c.to_dict())
     batches = sources.batches(p.examples, c.data.batch, c.seed)
-    with Session(c, p.base, workdir, batches) as s:
-        parts = Parts(c, p, s)
-        parts.evaluate(s.state, s.start)
-        s.save(train(c, s.state, batches, parts.learn, parts.after))
-    if hosts.first():
-        page.write(workdir)
-    return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
+    return supervised.run(c, workdir, p, batches, Parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +77,7 @@ def _load(c, base, key, scored):
 
 
 class Parts:
-    """The functions of `train`, with what they compile, inside an open session."""
+    """The functions of `supervised.run`, with what they compile, inside an open session."""
 
     def __init__(self, c, plan, session):
         self._c, self._plan, self._session = c, plan, session
@@ -120,11 +94,6 @@ class Parts:
             state, stats, _ = self._step(state, rows, count, self._session.frozen)
             stats = jax.device_get(stats)  # waits: the clock is for the work, not its dispatch
         return state, stats | {"tokens/trained": sum(int(x.mask.sum()) for x in batch)}
-
-    def after(self, state, i, stats):
-        """Logs update i, evaluates and saves when due; True if a signal asked to stop."""
-        self.evaluate(state, i + 1)
-        return self._session.record(state, i, stats, stats["tokens/trained"])
 
     def evaluate(self, state, done):
         """Mean loss of a held-out token after `done` updates, when due -> a row of eval.jsonl."""

@@ -1,0 +1,58 @@
+"""Learning from files, with nothing sampled: batch → update, and a run around it.
+
+SFT, preferences, embedders and rerankers differ in what they read, and in two functions:
+
+    state, stats = parts.learn(state, batch)    one update; stats has "tokens/trained"
+    parts.evaluate(state, done)                 held-out figures after `done` updates, when due
+
+`train` is the loop; a notebook or a fork passes it functions of its own.
+"""
+
+from pathlib import Path
+
+from jaxrl.parallel import hosts
+from jaxrl.report import page
+from jaxrl.training import metrics, setup
+from jaxrl.training.session import Session
+
+
+def train(c, state, batches, learn, after):
+    """Draws, learns, records; after: logs, evaluates, saves, and returns True to stop."""
+    for i in range(int(state.step), c.steps):
+        batch = next(batches)  # c.data.batch examples
+        state, stats = learn(state, batch)
+        if after(state, i, stats):
+            break
+    return state
+
+
+def prepare(c, workdir, plan):
+    """The Plan of a run, new or resumed; raises on bad settings before anything is computed."""
+    p = plan(c)
+    setup.write_config(c, workdir)
+    return p
+
+
+def run(c, workdir, p, batches, parts, finish=None):
+    """Trains as `c` says, or goes on with what `workdir` holds, and writes the report.
+
+    parts: (c, p, Session) -> an object with `learn` and `evaluate`; finish: called with the last
+    state and the Session when all updates are done.  returns: rows of eval.jsonl, oldest first.
+    """
+    if hosts.first():
+        metrics.print_config(c.to_dict())
+    with Session(c, p.base, workdir, batches) as s:
+        made = parts(c, p, s)
+
+        def after(state, i, stats):
+            made.evaluate(state, i + 1)
+            return s.record(state, i, stats, stats["tokens/trained"])
+
+        made.evaluate(s.state, s.start)
+        state = train(c, s.state, batches, made.learn, after)
+        s.save(state)
+        if finish and int(state.step) >= c.steps:
+            finish(state, s)
+    if hosts.first():
+        page.write(workdir)
+    return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
