@@ -26,13 +26,13 @@ def get_config(checkpoint):
     return c
 
 
-def start_two(checkpoint, workdir, *flags, cache):
+def start_two(checkpoint, workdir, *flags, cache, config=__file__):
     """Both processes of launch.train, two devices each; their output goes to WORKDIR.0 and .1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "launch.train", f"--workdir={workdir}"]
-    command += [f"--config={Path(__file__)}:{checkpoint}", *flags]
+    command += [f"--config={config}:{checkpoint}", *flags]
     command += [f"--coordinator=127.0.0.1:{port}", "--processes=2"]
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),

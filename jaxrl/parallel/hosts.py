@@ -115,6 +115,13 @@ def own(x, axis=0):
     return np.concatenate([np.asarray(parts[start]) for start in sorted(parts)], axis)
 
 
+def everywhere(x):
+    """An array on the devices of all processes -> the whole of it in each, numpy."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    return multihost_utils.process_allgather(x, tiled=True)
+
+
 def gathered(x):
     """An array of one shape in all processes -> [processes, ...] of all, bit for bit, numpy."""
     x = np.ascontiguousarray(x)

@@ -16,6 +16,7 @@ import numpy as np
 from jaxrl import json_lines
 from jaxrl.data import embedding_rows
 from jaxrl.models import checkpoints
+from jaxrl.parallel import hosts
 from jaxrl.recipes import embed, stages
 from jaxrl.retrieval import pair_scores
 from jaxrl.training import setup
@@ -25,8 +26,9 @@ def prepare(c, workdir):
     """The Plan of the student, for which the teacher scores its rows, if none has yet."""
     workdir = Path(workdir)
     setup.write_config(c, workdir)
-    if c.teacher.checkpoint:
+    if c.teacher.checkpoint and hosts.first():
         stages.once(workdir / "scored.jsonl", functools.partial(_score, c))
+    hosts.meet()
     return embed.prepare(_student(c, workdir), workdir / "student")
 
 

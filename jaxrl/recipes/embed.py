@@ -7,7 +7,6 @@ launch.encode and sentence-transformers open.
 """
 
 import functools
-from pathlib import Path
 
 import jax
 
@@ -32,9 +31,7 @@ def run(c, workdir, p=None):
     p: what `prepare` returned, if the caller has done so.
     """
     p = prepare(c, workdir) if p is None else p
-    batches = p.batches()
-    finish = lambda state, s: p.save(state.params, s.frozen, Path(workdir) / MODEL)
-    return supervised.run(c, workdir, p, batches, Parts, finish)
+    return supervised.run(c, workdir, p, p.batches(), Parts, model=MODEL, save=p.save)
 
 
 class Parts:

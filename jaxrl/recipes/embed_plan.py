@@ -43,12 +43,9 @@ class Plan:
         """The endless, resumable iterator of lists of Examples."""
         return embedding_batches.batches(self.examples, self.packer.rows, self.seed)
 
-    def save(self, trained, frozen, path):
-        """Writes the trained embedder as a directory; one that is there is left alone."""
-        if Path(path).exists():
-            return
-        _, merge = self.base.policy()
-        params = {k: x for k, x in merge(trained, frozen).items() if k != "steps"}
+    def save(self, params, path):
+        """Writes the trained embedder as a directory."""
+        params = {k: x for k, x in params.items() if k != "steps"}
         embedder_files.save(params, self.embedder, self.tokenizer, path)
 
 

@@ -9,7 +9,6 @@ the model is left in WORKDIR/reranker.
 
 import dataclasses
 import functools
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -40,11 +39,8 @@ class Plan:
     examples: list[Example]
     held_out: list[Example]  # [] = no evaluation
 
-    def save(self, trained, frozen, path):
-        """Writes the trained reranker as a directory; one that is there is left alone."""
-        if Path(path).exists():
-            return
-        params = self.base.policy()[1](trained, frozen)
+    def save(self, params, path):
+        """Writes the trained reranker as a directory."""
         checkpoints.save(params, self.base.model, self.base.tokenizer, path)
 
 
@@ -60,8 +56,7 @@ def run(c, workdir, p=None):
     """
     p = prepare(c, workdir) if p is None else p
     batches = embedding_batches.batches(p.examples, c.data.batch, c.seed)
-    finish = lambda state, s: p.save(state.params, s.frozen, Path(workdir) / MODEL)
-    return supervised.run(c, workdir, p, batches, Parts, finish)
+    return supervised.run(c, workdir, p, batches, Parts, model=MODEL, save=p.save)
 
 
 def plan(c):

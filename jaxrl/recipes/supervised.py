@@ -10,6 +10,8 @@ SFT, preferences, embedders and rerankers differ in what they read, and in two f
 
 from pathlib import Path
 
+import jax
+
 from jaxrl.parallel import hosts
 from jaxrl.report import page
 from jaxrl.training import metrics, setup
@@ -33,11 +35,12 @@ def prepare(c, workdir, plan):
     return p
 
 
-def run(c, workdir, p, batches, parts, finish=None):
+def run(c, workdir, p, batches, parts, *, model="", save=None):
     """Trains as `c` says, or goes on with what `workdir` holds, and writes the report.
 
-    parts: (c, p, Session) -> an object with `learn` and `evaluate`; finish: called with the last
-    state and the Session when all updates are done.  returns: rows of eval.jsonl, oldest first.
+    parts: (c, p, Session) -> an object with `learn` and `evaluate`; model: the directory in the
+    workdir that save(whole parameters, path) writes when all updates are done, unless it is there.
+    returns: rows of eval.jsonl, oldest first.
     """
     if hosts.first():
         metrics.print_config(c.to_dict())
@@ -51,8 +54,18 @@ def run(c, workdir, p, batches, parts, finish=None):
         made.evaluate(s.state, s.start)
         state = train(c, s.state, batches, made.learn, after)
         s.save(state)
-        if finish and int(state.step) >= c.steps:
-            finish(state, s)
+        if model and int(state.step) >= c.steps:
+            _leave(p.base.policy()[1](state.params, s.frozen), Path(workdir) / model, save)
     if hosts.first():
         page.write(workdir)
     return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
+
+
+def _leave(params, path, save):
+    """Writes a model in the first of several processes; the others give it their parts."""
+    if hosts.largest(path.exists()):
+        return
+    params = jax.tree.map(hosts.everywhere, params)
+    if hosts.first():
+        save(params, path)
+    hosts.meet()

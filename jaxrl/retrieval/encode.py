@@ -22,6 +22,7 @@ from rich.progress import Progress
 
 from jaxrl.data import embedding_sequences
 from jaxrl.models import embedder
+from jaxrl.parallel import hosts
 from jaxrl.retrieval.batches import batches
 
 BUDGET = 1024  # tokens of a batch: as fast on a CPU as more; an accelerator wants more
@@ -146,7 +147,7 @@ def over_rows(compute, rows, pad_id, shape, *, longest, budget, progress, tower=
 def _fetch(done, out):
     if done is not None:
         index, result = done
-        out[index] = np.asarray(result)[: len(index)]
+        out[index] = hosts.everywhere(result)[: len(index)]
 
 
 @partial(jax.jit, static_argnames=("c", "dtype"))

@@ -7,7 +7,9 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import tiny_embed_run
 import tiny_embedder
+import tiny_run
 
 from configs import base_embedders
 from jaxrl.models import checkpoints, decoder, encoder, spec
@@ -169,6 +171,28 @@ def test_micro_batches_and_the_mesh_change_nothing(files, monkeypatch, tmp_path)
         found.append([[row[k] for k in ("policy/loss", "optim/grad_norm")] for row in rows])
     for other in found[1:]:
         np.testing.assert_allclose(found[0], other, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_find_as_one_does(files, tmp_path, one_device):
+    """What is evaluated and left is of all devices' parameters, read in one process."""
+    started = tiny_run.start_two(
+        files, tmp_path / "two", cache=tmp_path / "compiled", config=tiny_embed_run.__file__
+    )
+    codes = tiny_run.wait(started, seconds=600)
+    assert codes == [0, 0], (tmp_path / "two.1").read_text()[-2000:]
+    c = tiny_embed_run.get_config(files)
+    c.mesh.fsdp = 1
+    embed.run(c, tmp_path / "one")
+    runs = [tmp_path / name for name in ("one", "two")]
+    one, two = (checkpoints.load(run / "embedder", CHATTY) for run in runs)
+    tiny.assert_close(two, one, 1e-5)
+    one, two = (read_rows(run / "eval.jsonl")[0] for run in runs)
+    assert len(one) == len(two) == 2
+    for mine, theirs in zip(two, one, strict=True):
+        assert mine["ndcg@10"] == pytest.approx(theirs["ndcg@10"])
+    losses = [[row["policy/loss"] for row in read_rows(run / "metrics.jsonl")[0]] for run in runs]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 @pytest.mark.slow
