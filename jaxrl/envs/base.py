@@ -66,6 +66,16 @@ def place(text):
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
+def share_of(text, shares):
+    """The name among {name: share of 1} that falls to a text; the last takes what rounding left."""
+    at, bound = place(text), 0.0
+    for name, share in shares.items():
+        bound += share
+        if at < bound:
+            return name
+    return name
+
+
 def choose(key, value, choices):
     """`value` if it is among `choices`; else a KeyError with key, value and near matches."""
     if value in choices:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxrl.envs.base import place
+from jaxrl.envs.base import share_of
 from jaxrl.envs.research import corpus
 
 KINDS = ("technical_writing", "ideation", "explanation")
@@ -25,12 +25,7 @@ class Task(NamedTuple):
 
 def split(title):
     """The split that a topic's title puts it in."""
-    at, bound = place(f"research/{title.casefold()}"), 0.0
-    for name, share in SHARES.items():
-        bound += share
-        if at < bound:
-            return name
-    return name
+    return share_of(f"research/{title.casefold()}", SHARES)
 
 
 def world(task):

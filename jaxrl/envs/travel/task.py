@@ -3,7 +3,7 @@
 import datetime
 from typing import NamedTuple
 
-from jaxrl.envs.base import place
+from jaxrl.envs.base import share_of
 from jaxrl.envs.travel import geography, places
 
 KINDS = ("direction", "search", "compare", "one_day", "multi_day")
@@ -42,12 +42,7 @@ class Task(NamedTuple):
 
 def split(task):
     """The split that a task's content puts it in, whatever the words, budget and time limit."""
-    at, bound = place(repr(task._replace(query="", budget=0.0, limit=0))), 0.0
-    for name, share in SHARES.items():
-        bound += share
-        if at < bound:
-            return name
-    return name
+    return share_of(repr(task._replace(query="", budget=0.0, limit=0)), SHARES)
 
 
 def world(task):
