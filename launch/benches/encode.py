@@ -77,7 +77,7 @@ def _rows(model, cases, peer):
             if theirs is None:
                 seconds = tables.timed(ours, REPEATS), None
             else:
-                best = _fastest(theirs, texts)
+                best = fastest(theirs, texts)
                 _check(ours(), best(), name)
                 seconds = tables.alternate(ours, best, REPEATS)
             rates = [s and len(texts) / s for s in seconds]
@@ -112,7 +112,7 @@ def _opened(params, c, tokenizer, path):
     return peer.SentenceTransformer(path, device="cpu").float().encode
 
 
-def _fastest(theirs, texts):
+def fastest(theirs, texts):
     """The peer's call with the batch size that takes it the least time."""
     calls = [partial(theirs, texts, batch_size=size) for size in BATCHES]
     return min(calls, key=tables.seconds)

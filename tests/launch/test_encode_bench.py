@@ -31,9 +31,9 @@ def test_the_peer_is_measured_with_its_faster_batches(monkeypatch):
     """Batches of 32 padded 16 paragraphs to 2.3 times their tokens, which flattered our side."""
     took = {8: 1.0, 32: 2.0}
     monkeypatch.setattr(bench.tables, "seconds", lambda call: took[call.keywords["batch_size"]])
-    assert bench._fastest(lambda texts: None, ["a"]).keywords == {"batch_size": 8}
+    assert bench.fastest(lambda texts: None, ["a"]).keywords == {"batch_size": 8}
     took[8] = 3.0
-    assert bench._fastest(lambda texts: None, ["a"]).keywords == {"batch_size": 32}
+    assert bench.fastest(lambda texts: None, ["a"]).keywords == {"batch_size": 32}
 
 
 def test_another_peer_is_refused():

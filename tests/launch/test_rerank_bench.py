@@ -69,6 +69,9 @@ def test_the_rows_are_medians_over_queries_and_the_index_spares_the_documents():
     assert [row.value for row in rows] == [2, 8, 20, 5, 9]
     assert [row.peer_value for row in rows] == [20, 20, None, 12, 12]
     assert rows[0].ratio == pytest.approx(0.1) and rows[1].floor > rows[0].floor
+    seconds["other"] = np.array([30.0, 90, 60])
+    pairs = list(bench.compared("boats", MODEL, seconds, lengths, 1e6, "other"))[2]
+    assert (pairs.value, pairs.peer, pairs.peer_value) == (20, "other", 60)
     operations = lambda T: (
         MODEL.L
         * (
@@ -77,6 +80,20 @@ def test_the_rows_are_medians_over_queries_and_the_index_spares_the_documents():
         )
     )
     assert rows[2].floor == pytest.approx(2 * operations(6) / 1e6)
+
+
+def test_a_peer_whose_scores_are_not_ours_stops_the_bench():
+    queries, hits, texts = candidates(4, 1)
+    sides = bench.opened(tiny.params(MODEL), C, TOKENIZER)
+    other = lambda shift: sides["pairs"]._replace(
+        run=lambda pairs: sides["pairs"].run(pairs) + shift
+    )
+    seconds, _ = bench.measured(
+        sides | {"other": other(1e-6)}, TOKENIZER, C.longest, queries, hits, texts
+    )
+    assert seconds.keys() == {"documents", "prompts", "pairs", "other"}
+    with pytest.raises(ValueError, match="other: scores differ by 1"):
+        bench.measured(sides | {"other": other(0.01)}, TOKENIZER, C.longest, queries, hits, texts)
 
 
 def test_sentences_stand_in_the_place_of_paragraphs_each_once():
@@ -88,5 +105,5 @@ def test_sentences_stand_in_the_place_of_paragraphs_each_once():
 
 
 def test_a_peer_is_refused():
-    with pytest.raises(ValueError, match="--peer=qwen: rerank compares two ways of ours"):
+    with pytest.raises(ValueError, match="--peer=qwen: rerank has one peer, sentence_transformers"):
         next(bench.run("qwen"))
