@@ -1,13 +1,14 @@
 """The figure of embed_claims: a panel a question, a dot with its interval an answer."""
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from launch.benches.style import INK, STYLE
 
 PANELS = {  # of what was measured -> (title, unit)
     "E2Rank, retrieval": ("E2Rank: finding", "nDCG@10"),
-    "E2Rank, reranking": ("E2Rank: ordering by the listwise prompt", "nDCG@10"),
+    "E2Rank, reranking": ("E2Rank: the prompt's order", "nDCG@10"),
     "stages, retrieval": ("Stages: retrieval", "nDCG@10"),
     "stages, classification": ("Stages: classification", "hit@1"),
 }
@@ -23,7 +24,7 @@ def draw(drawn, path):
             _dots(next(axes), drawn[panel], title, unit)
         _prefixes(next(axes), drawn["prefixes"])
         if "media" in drawn:
-            _dots(next(axes), drawn["media"], "Text, pictures and clips in one space", "found")
+            _dots(next(axes), drawn["media"], "Text, pictures, clips: found", "share")
         for rest in axes:
             rest.set_axis_off()
         figure.savefig(path)
@@ -39,11 +40,11 @@ def _dots(axes, found, title, unit):
 
 
 def _prefixes(axes, found):
-    places = range(len(found))
+    places = np.arange(len(found))
     mean, half, plain = (list(x) for x in zip(*found.values(), strict=True))
-    axes.errorbar(places, mean, yerr=half, fmt="o-", color=OURS, ms=4, label="trained for it")
-    axes.plot(places, plain, "o--", color=PLAIN, ms=4, label="not")
-    axes.set_xticks(places, list(found), rotation=20)
+    axes.errorbar(places - 0.1, mean, yerr=half, fmt="o", color=OURS, ms=5, label="trained for it")
+    axes.plot(places + 0.1, plain, "s", color=PLAIN, ms=5, label="not")
+    axes.set_xticks(places, [name.replace(" ", "\n") for name in found])
     axes.set_ylabel("nDCG@10")
     axes.set_title("Few numbers, few bits", loc="left", color=INK)
     axes.legend(frameon=False, fontsize=8)
