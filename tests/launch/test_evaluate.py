@@ -129,7 +129,7 @@ def test_what_cannot_work_is_refused_in_one_line():
 def test_a_checkpoint_is_played_here(tmp_path):
     """By our own engine; one that knows nothing has no utility, and the expert beside it has."""
     model = tmp_path / "model"
-    fresh.write(model, ["Find a cafe."], fresh.FreshConfig(vocab=300, width=16, layers=1, heads=2))
+    fresh.write(model, ["Find a cafe."], fresh.FreshConfig(vocab=300, width=16, layers=2, heads=2))
     flags = [f"--policy=expert,{model}", "--size=3", "--only=search", "--brief", "--turns=2"]
     out = tmp_path / "found.json"
     command = ("-m", "launch.evaluate", "--benchmark=open_travel", "--max_tokens=6")
