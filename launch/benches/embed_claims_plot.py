@@ -24,7 +24,7 @@ def draw(drawn, path):
             _dots(next(axes), drawn[panel], title, unit)
         _prefixes(next(axes), drawn["prefixes"])
         if "media" in drawn:
-            _dots(next(axes), drawn["media"], "Text, pictures, clips: found", "share")
+            _dots(next(axes), drawn["media"], "One space of three", "share found")
         for rest in axes:
             rest.set_axis_off()
         figure.savefig(path)
@@ -44,7 +44,8 @@ def _prefixes(axes, found):
     mean, half, plain = (list(x) for x in zip(*found.values(), strict=True))
     axes.errorbar(places - 0.1, mean, yerr=half, fmt="o", color=OURS, ms=5, label="trained for it")
     axes.plot(places + 0.1, plain, "s", color=PLAIN, ms=5, label="not")
-    axes.set_xticks(places, [name.replace(" ", "\n") for name in found])
+    axes.set_xticks(places, [name.removesuffix(" numbers") for name in found])
+    axes.set_xlabel("numbers that are kept, or the format")
     axes.set_ylabel("nDCG@10")
     axes.set_title("Few numbers, few bits", loc="left", color=INK)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center left")
