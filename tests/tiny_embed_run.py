@@ -9,7 +9,7 @@ from configs import base_embedders
 
 
 def get_config(folder):
-    """Prefixes and int8 beside the whole, a gradient in micro-batches, and held-out rows."""
+    """Prefixes and int8 beside the whole, and held-out rows."""
     c, folder = base_embedders.embed(), Path(folder)
     c.steps, c.model.checkpoint = 3, str(folder / "model")
     c.optimizer.update(lr=1e-2, eps=1e-3)  # a large ε, or Adam would amplify the rounding

@@ -55,17 +55,20 @@ def run(c, workdir, p, batches, parts, *, model="", save=None):
         state = train(c, s.state, batches, made.learn, after)
         s.save(state)
         if model and int(state.step) >= c.steps:
-            _leave(p.base.policy()[1](state.params, s.frozen), Path(workdir) / model, save)
+            whole = lambda: p.base.policy()[1](state.params, s.frozen)
+            _leave(whole, Path(workdir) / model, save)
     if hosts.first():
         page.write(workdir)
     return metrics.read_rows(Path(workdir) / "eval.jsonl")[0]
 
 
-def _leave(params, path, save):
+def _leave(whole, path, save):
     """Writes a model in the first of several processes; the others give it their parts."""
     if hosts.largest(path.exists()):
         return
-    params = jax.tree.map(hosts.everywhere, params)
+    params = whole()
+    if hosts.count() > 1:  # one alone fetches a tensor as it writes it
+        params = jax.tree.map(hosts.everywhere, params)
     if hosts.first():
         save(params, path)
     hosts.meet()
